@@ -1,0 +1,3 @@
+module github.com/fp8rewrite/fp8rewrite
+
+go 1.26
