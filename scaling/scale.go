@@ -20,14 +20,18 @@ func Usable(amax float32) bool {
 	return amax > 0 && !math.IsInf(float64(amax), 1) // false for NaN
 }
 
-// Scale is formatMax / max(amax, Epsilon) / 2^Margin in float32, floored to a power of two where the recipe asks
-// (formula: amax_to_scale of float8_experimental; margin: DelayedScaling of Transformer Engine). formatMax is the largest finite
-// value of the float8 format. An amax that is not Usable gives keep, the scale as it was.
+// Scale is formatMax / max(amax, Epsilon) / 2^Margin, floored to a power of two where the recipe asks (formula: amax_to_scale of
+// float8_experimental; margin: DelayedScaling of Transformer Engine). formatMax is the largest finite value of the float8 format.
+// An amax that is not Usable gives keep, the scale as it was.
+//
+// The quotient is float32(1/amax) · formatMax, two roundings, because that is what a number divided by a tensor is in PyTorch:
+// all 696 scales recorded from float8_experimental agree with it bit for bit, and 457 with the quotient rounded once. It is at
+// most 2 ulp away, so an amax may land 2 ulp above formatMax, which still rounds to formatMax.
 func (r Recipe) Scale(formatMax, amax float32, keep QuantScale) QuantScale {
 	if !Usable(amax) {
 		return keep
 	}
-	s := formatMax / max(amax, Epsilon)
+	s := formatMax * (1 / max(amax, Epsilon))
 	s = float32(math.Ldexp(float64(s), -r.Margin))
 	if r.PowerOfTwo {
 		_, e := math.Frexp(float64(s)) // s = f·2^e with f in [0.5, 1)
