@@ -1,0 +1,105 @@
+package quantize
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/fp8rewrite/fp8rewrite/float8"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+// Matrix is a constant matrix read as W [N, K]: N output channels of K inputs. The source's bytes hold it in that order, or as
+// [K, N] when Transposed.
+type Matrix struct {
+	Source     *tensor.Tensor
+	N, K       int64
+	Transposed bool
+}
+
+// Check says why the matrix cannot be quantized: an element type other than float32, float16 and bfloat16, or a source of
+// another size than N·K elements.
+func (m Matrix) Check() error {
+	switch m.Source.DType {
+	case tensor.Float32, tensor.Float16, tensor.BFloat16:
+	default:
+		return fmt.Errorf("weight: got %s, want float32, float16 or bfloat16", m.Source.DType)
+	}
+	want, err := tensor.Shape{m.N, m.K}.Elements()
+	if err != nil {
+		return err
+	}
+	if got := m.Source.Elements(); got != want {
+		return fmt.Errorf("weight: source %s has %d elements, want %d×%d", m.Source.Shape, got, m.N, m.K)
+	}
+	return nil
+}
+
+// rows is the source as rows of bytes: one per output channel, or one per input when transposed.
+type rows struct {
+	data  []byte
+	dtype tensor.DType
+	width int // bytes of an element
+	count int // rows
+	len   int // elements of a row
+}
+
+func (m Matrix) rows() (rows, error) {
+	data, err := m.Source.Bytes()
+	if err != nil {
+		return rows{}, err
+	}
+	r := rows{data: data, dtype: m.Source.DType, width: m.Source.DType.Bits() / 8, count: int(m.N), len: int(m.K)}
+	if m.Transposed {
+		r.count, r.len = r.len, r.count
+	}
+	return r, nil
+}
+
+// segment is the bytes of elements [lo, hi) of row i.
+func (r rows) segment(i, lo, hi int) []byte {
+	base := i * r.len
+	return r.data[(base+lo)*r.width : (base+hi)*r.width]
+}
+
+// aligned is b itself where it starts at a multiple of width, else a copy of it in scratch: a mapped protobuf field starts
+// anywhere. scratch is at least as long as b and aligned.
+func aligned(b []byte, width int, scratch []uint64) []byte {
+	if len(b) == 0 || uintptr(unsafe.Pointer(&b[0]))%uintptr(width) == 0 {
+		return b
+	}
+	c := unsafe.Slice((*byte)(unsafe.Pointer(&scratch[0])), len(b))
+	copy(c, b)
+	return c
+}
+
+func asFloat32(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+func asUint16(b []byte) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
+
+// amax is the largest magnitude of a segment; NaN if an element is.
+func amax(dtype tensor.DType, b []byte) float32 {
+	switch dtype {
+	case tensor.Float32:
+		return float8.AmaxFloat32(asFloat32(b))
+	case tensor.Float16:
+		return float8.AmaxFloat16(asUint16(b))
+	default:
+		return float8.AmaxBFloat16(asUint16(b))
+	}
+}
+
+// cast is the one pass over a segment that makes codes, counts, and sums the squares of values and errors.
+func cast(dst []byte, dtype tensor.DType, b []byte, scale float32) float8.Stats {
+	switch dtype {
+	case tensor.Float32:
+		return float8.CastFloat32WithError(dst, asFloat32(b), float8.E4M3FNFormat, scale)
+	case tensor.Float16:
+		return float8.CastFloat16WithError(dst, asUint16(b), float8.E4M3FNFormat, scale)
+	default:
+		return float8.CastBFloat16WithError(dst, asUint16(b), float8.E4M3FNFormat, scale)
+	}
+}
