@@ -18,10 +18,12 @@
 // Marshal writes a message's fields by rising number, as protobuf's C++ and
 // Python libraries do, then its unknown fields. So a file from those libraries
 // comes back byte for byte, while one with another order or packing comes back
-// as different bytes that mean the same. One order differs from C++: a set
-// member of a oneof is written at the place of the oneof's first member, so
-// TypeProto.denotation (6) follows opaque_type (7), sparse_tensor_type (8) and
-// optional_type (9).
+// as different bytes that mean the same.
+//
+// What ONNX declares as a oneof (in TypeProto, TensorShapeProto.Dimension and
+// SimpleShardedDimProto) is plain optional fields here, because Go writes a
+// oneof out of that order. Nothing stops two of them from being set at once,
+// in a file or by a caller: whoever reads them has to refuse that.
 package onnxpb
 
 //go:generate protoc --proto_path=../.. --go_out=../.. --go_opt=paths=source_relative internal/onnxpb/onnx_ir13.proto
