@@ -1,0 +1,149 @@
+package shape
+
+import (
+	"strings"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+// pickElem is the element type of operands that share one.
+func pickElem(fs ...fact) elemType {
+	var e elemType
+	for _, f := range fs {
+		if f.elem.sure {
+			return f.elem
+		}
+		if e.dtype == tensor.Undefined {
+			e = f.elem
+		}
+	}
+	return e
+}
+
+// matMulExtent follows numpy.matmul: a vector on the left loses its axis, a vector on the right too, leading axes broadcast.
+func matMulExtent(a, b extent) extent {
+	if !a.ranked || !b.ranked || len(a.dims) == 0 || len(b.dims) == 0 {
+		return extent{}
+	}
+	sure := min(a.sure, b.sure)
+	left, right := a.dims, b.dims
+	if len(a.dims) == 1 {
+		left = []graph.Dim{{Value: 1}, a.dims[0]}
+	}
+	if len(b.dims) == 1 {
+		right = []graph.Dim{b.dims[0], {Value: 1}}
+	}
+	l, r := len(left), len(right)
+	out := broadcast(extent{ranked: true, dims: left[:l-2]}, extent{ranked: true, dims: right[:r-2]})
+	if len(a.dims) > 1 {
+		out.dims = append(out.dims, left[l-2])
+	}
+	if len(b.dims) > 1 {
+		out.dims = append(out.dims, right[r-1])
+	}
+	out.sure = sure
+	return out
+}
+
+func matMul(c *call) {
+	a, b := c.in(0), c.in(1)
+	c.out(0, fact{elem: pickElem(a, b), ext: matMulExtent(a.ext, b.ext)})
+}
+
+func matMulInteger(c *call) {
+	c.out(0, fact{elem: sureElem(tensor.Int32), ext: matMulExtent(c.in(0).ext, c.in(1).ext)})
+}
+
+// qLinearMatMul: a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero.
+func qLinearMatMul(c *call) {
+	c.out(0, fact{elem: c.in(7).elem, ext: matMulExtent(c.in(0).ext, c.in(3).ext)})
+}
+
+// gemm is a matrix whatever is known of the operands.
+func gemm(c *call) {
+	a, b := c.in(0), c.in(1)
+	f := fact{elem: pickElem(a, b, c.in(2)), ext: ofRank(2, sureRank)}
+	pick := func(i int, e extent, trans string, at int) {
+		if e.ranked && len(e.dims) == 2 {
+			if c.node.AttrInt(trans, 0) != 0 {
+				at = 1 - at
+			}
+			f.ext.dims[i] = e.dims[at]
+		}
+	}
+	pick(0, a.ext, "transA", 0)
+	pick(1, b.ext, "transB", 1)
+	if min(a.ext.sure, b.ext.sure) == sureDims {
+		f.ext.sure = sureDims
+	}
+	c.out(0, f)
+}
+
+// float8Linear: input [..., K] and weight [N, K] give output [..., N] in the type of the input, and the input's amax as a scalar.
+func float8Linear(c *call) {
+	x, w := c.in(0), c.in(1)
+	f := fact{elem: x.elem, ext: x.ext}
+	if n := len(f.ext.dims); n > 0 {
+		d := anyDim
+		if w.ext.ranked && len(w.ext.dims) == 2 {
+			d = w.ext.dims[0]
+		}
+		f.ext = f.ext.with(n-1, d)
+		f.ext.sure = min(f.ext.sure, w.ext.sure)
+	}
+	c.out(0, f)
+	c.out(1, fact{elem: sureElem(tensor.Float32), ext: scalar0})
+}
+
+// einsum reads equations whose output is written out and that have no ellipsis.
+func einsum(c *call) {
+	f := fact{elem: pickElem(c.in(0))}
+	eq := strings.ReplaceAll(c.node.AttrString("equation", ""), " ", "")
+	ins, out, ok := strings.Cut(eq, "->")
+	if ok && !strings.Contains(eq, ".") {
+		f.ext = ofRank(len(out), sureRank)
+		extents := map[rune]graph.Dim{}
+		for i, term := range strings.Split(ins, ",") {
+			e := c.in(i).ext
+			if !e.ranked || len(e.dims) != len(term) {
+				continue
+			}
+			for j, letter := range term {
+				if old, seen := extents[letter]; seen {
+					extents[letter] = broadcastDim(old, e.dims[j])
+				} else {
+					extents[letter] = e.dims[j]
+				}
+			}
+		}
+		for j, letter := range out {
+			if d, seen := extents[letter]; seen {
+				f.ext.dims[j] = d
+			}
+		}
+	}
+	c.out(0, f)
+}
+
+// attention (opset 23): the result has the rank of the query; the present key and value are [batch, heads, length, size].
+func attention(c *call) {
+	q := c.in(0)
+	f := fact{elem: q.elem, ext: q.ext}
+	if n := len(q.ext.dims); n > 0 {
+		f.ext = q.ext.with(n-1, anyDim)
+		f.ext.sure = min(q.ext.sure, sureRank)
+	}
+	c.out(0, f)
+	c.out(1, fact{elem: c.in(1).elem, ext: ofRank(4, sureRank)})
+	c.out(2, fact{elem: c.in(2).elem, ext: ofRank(4, sureRank)})
+}
+
+// recurrent: Y is [steps, directions, batch, hidden], the last states [directions, batch, hidden]. Attribute layout moves axes
+// and keeps ranks.
+func recurrent(c *call) {
+	e := pickElem(c.in(0), c.in(1))
+	c.out(0, fact{elem: e, ext: ofRank(4, sureRank)})
+	c.out(1, fact{elem: e, ext: ofRank(3, sureRank)})
+	c.out(2, fact{elem: e, ext: ofRank(3, sureRank)})
+}
