@@ -1,0 +1,67 @@
+package report
+
+// ChangeCode names a change to the model beside its layers.
+type ChangeCode string
+
+// WarningCode names a warning.
+type WarningCode string
+
+// The changes. Their order is the order of docs; the report keeps the order in which they were made.
+const (
+	ChangeOpsetLifted       ChangeCode = "opset-lifted"
+	ChangeIRLifted          ChangeCode = "ir-lifted"
+	ChangeOperatorConverted ChangeCode = "operator-converted"
+	ChangeInputDropped      ChangeCode = "graph-input-dropped"
+	ChangeFunctionInlined   ChangeCode = "function-inlined"
+	ChangeFunctionAdded     ChangeCode = "function-added"
+	ChangeWeightDuplicated  ChangeCode = "weight-duplicated"
+	ChangeExternalData      ChangeCode = "external-data"
+)
+
+// The warnings. Their order is the order of docs.
+const (
+	WarnUncalibrated     WarningCode = "uncalibrated"
+	WarnNothingRewritten WarningCode = "nothing-rewritten"
+	WarnAlreadyConverted WarningCode = "already-converted"
+	WarnModelKept        WarningCode = "model-kept"
+	WarnAssumedConstant  WarningCode = "assumed-constant"
+	WarnPatternUnmatched WarningCode = "pattern-unmatched"
+	WarnOutputLarger     WarningCode = "output-larger"
+)
+
+// Changes lists every change in order, with the template of its sentence.
+func Changes() []CodeInfo[ChangeCode] {
+	return []CodeInfo[ChangeCode]{
+		{ChangeOpsetLifted, "the opset of the default domain was lifted from {before} to {after}, which the float8 Cast needs"},
+		{ChangeIRLifted, "the IR version was lifted from {before} to {after}"},
+		{ChangeOperatorConverted, "the operator {op} changed between opsets; {count} nodes were converted"},
+		{ChangeInputDropped, "the graph input {input} was dropped: it is an initializer, which cannot be overridden"},
+		{ChangeFunctionInlined, "the function {function} was inlined, because it holds layers to rewrite"},
+		{ChangeFunctionAdded, "the function {function} was added; it holds the operator's body in standard operators"},
+		{ChangeWeightDuplicated, "the original of the weight {weight} was kept for {count} other uses"},
+		{ChangeExternalData, "the weights were written to the external data file {file}"},
+	}
+}
+
+// Warnings lists every warning in order, with the template of its sentence.
+func Warnings() []CodeInfo[WarningCode] {
+	return []CodeInfo[WarningCode]{
+		{WarnUncalibrated, "{count} layers use delayed scaling and have seen no data: calibrate the model before it is used"},
+		{WarnNothingRewritten, "no layer was rewritten"},
+		{WarnAlreadyConverted, "the model holds {count} Float8Linear layers already; they were left as they are"},
+		{WarnModelKept, "the model was kept as it is: {why}"},
+		{WarnAssumedConstant, "the initializer {weight} is a graph input and was taken for a constant; callers can no longer replace it"},
+		{WarnPatternUnmatched, "the {list} pattern {pattern} matches no layer"},
+		{WarnOutputLarger, "the output is larger than the input: {before} bytes before, {after} bytes after"},
+	}
+}
+
+// NewChange is the change with the given code to subject; args fill the placeholders of its sentence in order (see Fill).
+func NewChange(code ChangeCode, subject string, args ...any) Change {
+	return Change{Code: code, Subject: subject, Sentence: sentence(Changes(), code, args)}
+}
+
+// NewWarning is the warning with the given code about subject; args fill the placeholders of its sentence in order (see Fill).
+func NewWarning(code WarningCode, subject string, args ...any) Warning {
+	return Warning{Code: code, Subject: subject, Sentence: sentence(Warnings(), code, args)}
+}

@@ -1,0 +1,9 @@
+// Package report is what the tool says about a job: plain structs, and the one JSON form that a continuous-integration job can
+// compare byte by byte.
+//
+// It knows the schema: its fields and the class of each (exact, tolerant or volatile), the closed lists of codes for rules,
+// reasons, changes and warnings, and the canonical encoding. It refuses to know how a decision was made, how a number was measured
+// or how a report looks on a screen. Before it come the stages that fill it in (rewrite, calibrate, verify); after it come render,
+// which shows a report, and diff, which compares two. It imports nothing from this module, so names, element types and recipes
+// arrive here as text. docs/REPORT.md is the schema for readers.
+package report

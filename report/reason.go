@@ -1,0 +1,95 @@
+package report
+
+// RuleCode names the rule that rewrote a layer.
+type RuleCode string
+
+// ReasonCode names the reason for which a layer was kept as it was.
+type ReasonCode string
+
+// Reason is why a layer was kept: a stable code, and the sentence that says it of this layer.
+type Reason struct {
+	Code     ReasonCode `json:"code" class:"exact"`
+	Sentence string     `json:"sentence" class:"exact"`
+}
+
+// The rules. Their order is the order of totals and docs.
+const (
+	RuleMatMul     RuleCode = "matmul"
+	RuleMatMulLeft RuleCode = "matmul-left"
+	RuleGemm       RuleCode = "gemm"
+)
+
+// The reasons. Their order is the order of totals and docs. A code that was ever written is never removed or given another
+// meaning.
+const (
+	ReasonNoConstantOperand       ReasonCode = "no-constant-operand"
+	ReasonBothConstant            ReasonCode = "both-constant"
+	ReasonWeightUnresolved        ReasonCode = "weight-unresolved"
+	ReasonWeightOverridable       ReasonCode = "weight-overridable"
+	ReasonWeightRank              ReasonCode = "weight-rank"
+	ReasonWeightBatched           ReasonCode = "weight-batched"
+	ReasonWeightDType             ReasonCode = "weight-dtype"
+	ReasonWeightEmpty             ReasonCode = "weight-empty"
+	ReasonWeightNonfinite         ReasonCode = "weight-nonfinite"
+	ReasonWeightQuantized         ReasonCode = "weight-quantized"
+	ReasonWeightSparse            ReasonCode = "weight-sparse"
+	ReasonLeftConstantBatched     ReasonCode = "left-constant-batched"
+	ReasonLeftConstantRankUnknown ReasonCode = "left-constant-rank-unknown"
+	ReasonGemmInputRank           ReasonCode = "gemm-input-rank"
+	ReasonInputDType              ReasonCode = "input-dtype"
+	ReasonExcluded                ReasonCode = "excluded"
+	ReasonNotIncluded             ReasonCode = "not-included"
+	ReasonDimNotMultiple          ReasonCode = "dim-not-multiple"
+	ReasonDimTooSmall             ReasonCode = "dim-too-small"
+	ReasonAlreadyFloat8           ReasonCode = "already-float8"
+	ReasonInFunction              ReasonCode = "in-function"
+	ReasonNameRepeated            ReasonCode = "name-repeated"
+	ReasonOpsetUnsupported        ReasonCode = "opset-unsupported"
+	ReasonModelInvalid            ReasonCode = "model-invalid"
+)
+
+// Rules lists every rule in order; the template is what the rule rewrites.
+func Rules() []CodeInfo[RuleCode] {
+	return []CodeInfo[RuleCode]{
+		{RuleMatMul, "MatMul(x, W) with a constant matrix W on the right"},
+		{RuleMatMulLeft, "MatMul(W, x) with a constant matrix W on the left, as the linear layer of the transposed x"},
+		{RuleGemm, "Gemm(x, W, c) with a constant matrix W, whatever transA, transB, alpha and beta are"},
+	}
+}
+
+// Reasons lists every reason in order, with the template of its sentence.
+func Reasons() []CodeInfo[ReasonCode] {
+	return []CodeInfo[ReasonCode]{
+		{ReasonNoConstantOperand, "no operand is a constant"},
+		{ReasonBothConstant, "both operands are constants, so there is no activation to cast"},
+		{ReasonWeightUnresolved, "the operand {operand} comes from a constant through the operator {op}, which is not folded"},
+		{ReasonWeightOverridable, "the weight {weight} is also a graph input, so a caller can replace it at run time; " +
+			"--assume-constant takes it for a constant"},
+		{ReasonWeightRank, "the weight {weight} has rank {rank}, and a linear layer needs a matrix"},
+		{ReasonWeightBatched, "the weight {weight} has shape {shape}: a batch of matrices is not one linear layer"},
+		{ReasonWeightDType, "the weight {weight} is {dtype}, not float32, float16 or bfloat16"},
+		{ReasonWeightEmpty, "the weight {weight} has shape {shape} and so no elements"},
+		{ReasonWeightNonfinite, "the weight {weight} holds {count} elements that are NaN or infinite"},
+		{ReasonWeightQuantized, "the weight {weight} is already quantized as {dtype}"},
+		{ReasonWeightSparse, "the weight {weight} is a sparse tensor"},
+		{ReasonLeftConstantBatched, "the constant {weight} on the left is multiplied into the matrices of a batch of rank {rank}, " +
+			"as in a rotary embedding; that is not a linear layer over the last axis"},
+		{ReasonLeftConstantRankUnknown, "the constant {weight} is on the left, and the rank of the right operand {operand} is not known"},
+		{ReasonGemmInputRank, "the input {operand} of the Gemm has rank {rank}, want 2"},
+		{ReasonInputDType, "the input {operand} is {dtype}, not float32, float16 or bfloat16"},
+		{ReasonExcluded, "the layer matches the exclude pattern {pattern}"},
+		{ReasonNotIncluded, "the layer matches no include pattern"},
+		{ReasonDimNotMultiple, "the dimensions {shape} are not all multiples of {multiple}"},
+		{ReasonDimTooSmall, "the dimensions {shape} are not all at least {minimum}"},
+		{ReasonAlreadyFloat8, "the layer is a Float8Linear already"},
+		{ReasonInFunction, "the layer lies in the function {function}, which cannot be inlined: {why}"},
+		{ReasonNameRepeated, "the value name {name} is assigned more than once, so the graph is not in single-assignment form"},
+		{ReasonOpsetUnsupported, "the model's opset {opset} cannot be lifted to {target}: no conversion is known for the operator {op}"},
+		{ReasonModelInvalid, "the node is not valid: {why}"},
+	}
+}
+
+// Because is the reason with the given code; args fill the placeholders of its sentence in order (see Fill).
+func Because(code ReasonCode, args ...any) *Reason {
+	return &Reason{Code: code, Sentence: sentence(Reasons(), code, args)}
+}
