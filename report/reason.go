@@ -34,6 +34,7 @@ const (
 	ReasonWeightQuantized         ReasonCode = "weight-quantized"
 	ReasonWeightSparse            ReasonCode = "weight-sparse"
 	ReasonLeftConstantBatched     ReasonCode = "left-constant-batched"
+	ReasonLeftConstantOuter       ReasonCode = "left-constant-outer"
 	ReasonLeftConstantRankUnknown ReasonCode = "left-constant-rank-unknown"
 	ReasonGemmInputRank           ReasonCode = "gemm-input-rank"
 	ReasonInputDType              ReasonCode = "input-dtype"
@@ -74,6 +75,7 @@ func Reasons() []CodeInfo[ReasonCode] {
 		{ReasonWeightSparse, "the weight {weight} is a sparse tensor"},
 		{ReasonLeftConstantBatched, "the constant {weight} on the left is multiplied into the matrices of a batch of rank {rank}, " +
 			"as in a rotary embedding; that is not a linear layer over the last axis"},
+		{ReasonLeftConstantOuter, "the constant {weight} on the left has shape {shape}: an outer product sums nothing, as in a rotary embedding"},
 		{ReasonLeftConstantRankUnknown, "the constant {weight} is on the left, and the rank of the right operand {operand} is not known"},
 		{ReasonGemmInputRank, "the input {operand} of the Gemm has rank {rank}, want 2"},
 		{ReasonInputDType, "the input {operand} is {dtype}, not float32, float16 or bfloat16"},
@@ -84,7 +86,7 @@ func Reasons() []CodeInfo[ReasonCode] {
 		{ReasonAlreadyFloat8, "the layer is a Float8Linear already"},
 		{ReasonInFunction, "the layer lies in the function {function}, which cannot be inlined: {why}"},
 		{ReasonNameRepeated, "the value name {name} is assigned more than once, so the graph is not in single-assignment form"},
-		{ReasonOpsetUnsupported, "the model's opset {opset} cannot be lifted to {target}: no conversion is known for the operator {op}"},
+		{ReasonOpsetUnsupported, "the model's opset {opset} cannot be lifted to {target}, which the float8 Cast needs: {why}"},
 		{ReasonModelInvalid, "the node is not valid: {why}"},
 	}
 }
