@@ -1,0 +1,11 @@
+// Package opset raises the version of ONNX's own operator set that a model is written in, so that operators of a newer version
+// (the float8 Cast of 19 above all) can stand beside the old ones.
+//
+// It knows, for every operator and every version from 7 to 25, what changed (table.go), and how a node of the version before says
+// the same in the new form. It refuses to guess: an operator outside the table, and a case that has no exact form at the target
+// version, block the lift, each with its reason, and then the model stays as it was. It refuses to know files, ONNX Runtime's bugs
+// and operators of other domains, whose versions it leaves alone.
+//
+// The shapes and element types that some conversions ask for come from rewrite/shape, which runs before it; the passes that place
+// float8 operators run after it.
+package opset

@@ -1,0 +1,16 @@
+package opset
+
+import "github.com/fp8rewrite/fp8rewrite/graph"
+
+// typer tells the types of values as they were before the lift.
+type typer interface {
+	Of(g *graph.Graph, name string) (graph.Type, bool)
+}
+
+type noTypes struct{}
+
+func (noTypes) Of(*graph.Graph, string) (graph.Type, bool) { return graph.Type{}, false }
+
+type bodyTypes func(name string) (graph.Type, bool)
+
+func (t bodyTypes) Of(_ *graph.Graph, name string) (graph.Type, bool) { return t(name) }
