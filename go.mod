@@ -1,6 +1,6 @@
 module github.com/fp8rewrite/fp8rewrite
 
-go 1.26
+go 1.26.0
 
 require google.golang.org/protobuf v1.36.12
 
@@ -17,5 +17,5 @@ require (
 	github.com/olekukonko/errors v1.2.0 // indirect
 	github.com/olekukonko/ll v0.1.6 // indirect
 	github.com/olekukonko/tablewriter v1.1.5 // indirect
-	golang.org/x/sys v0.30.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
