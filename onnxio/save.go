@@ -1,0 +1,336 @@
+package onnxio
+
+// The rules by which a model is written, beside those of package atomicfile, which hold for each file:
+//
+//  1. The model is one file, unless it would exceed the limit or external data is asked for. Then initializers of Threshold bytes
+//     and more go to one data file beside it; tensors in attributes follow only where the rest is still too large.
+//  2. The data file is called BASE.DIGEST.data, BASE being the model's name without ".onnx" and DIGEST the first 16 hexadecimal
+//     digits of the SHA-256 of its content, so that no name ever changes its meaning. It is renamed before the model that points at it.
+//  3. A data file that the model used to point at, by a name of this form and with this base, is removed last.
+//  4. The output is none of the files that the model was read from.
+//  5. Until the model is renamed the old model and its data are as they were; what a failed save made is removed.
+//  6. What is written does not depend on anything outside: tensors that lay in other files are copied.
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
+	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
+	"github.com/fp8rewrite/fp8rewrite/internal/onnxpb"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+// Limits of a save, where SaveOptions says nothing else.
+const (
+	DefaultThreshold   = 1024
+	DefaultInlineLimit = 1<<31 - 1 // what protobuf libraries take
+)
+
+// SaveOptions chooses how a model is written. The zero value is the default.
+type SaveOptions struct {
+	ExternalData bool  // use a data file even where the model fits into one file
+	Threshold    int64 // bytes from which a tensor goes to the data file; 0 means DefaultThreshold
+	InlineLimit  int64 // most bytes of the model file; 0 means DefaultInlineLimit
+	// Progress hears of bytes written so far and in all, from the goroutine that calls Save.
+	Progress func(done, total int64)
+}
+
+// FileInfo describes a file that was written.
+type FileInfo struct {
+	Path   string
+	Bytes  int64
+	SHA256 string // hexadecimal
+}
+
+// SaveResult describes what Save wrote: the model first, then its data file, where there is one.
+type SaveResult struct {
+	Bytes int64 // of all files
+	Files []FileInfo
+}
+
+// Sizes are the sizes of what Save would write.
+type Sizes struct {
+	Model int64
+	Data  int64 // of the data file, 0 when there is none
+}
+
+// Plan gives the sizes of the files that Save would write to path. No tensor is computed and nothing written.
+func Plan(path string, m *graph.Model, opt SaveOptions) (Sizes, error) {
+	l, err := lay(path, m, opt)
+	if err != nil {
+		return Sizes{}, err
+	}
+	return Sizes{Model: l.model.size, Data: l.dataSize}, nil
+}
+
+// Marshal is the model as one file in memory, for models that are small. Every tensor is inside.
+func Marshal(m *graph.Model) ([]byte, error) {
+	l, err := layAs(m, allInline, 0, "")
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = mapfile.Guard(func() error {
+		for _, p := range l.model.parts {
+			if _, err := p.WriteTo(&b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && int64(b.Len()) != l.model.size {
+		err = fmt.Errorf("tensor data wrote %d bytes, want %d", b.Len(), l.model.size)
+	}
+	return b.Bytes(), err
+}
+
+// layout is a model ready to be written.
+type layout struct {
+	pb       *onnxpb.ModelProto
+	blobs    []tensor.Data
+	model    *rope
+	data     []tensor.Data
+	dataSize int64
+	location *string // in pb, of all tensors in the data file
+}
+
+// lay chooses what goes where.
+func lay(path string, m *graph.Model, opt SaveOptions) (*layout, error) {
+	limit, threshold := opt.InlineLimit, opt.Threshold
+	if limit == 0 {
+		limit = DefaultInlineLimit
+	}
+	if threshold == 0 {
+		threshold = DefaultThreshold
+	}
+	place := allInline
+	if opt.ExternalData {
+		place = initializersOut
+	}
+	for ; ; place++ {
+		l, err := layAs(m, place, threshold, dataName(path, strings.Repeat("0", digestLength)))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if l.model.size <= limit {
+			return l, nil
+		}
+		if place == attributesOut {
+			return nil, fmt.Errorf("%s: model file would have %d bytes, at most %d are allowed, with all tensors of %d bytes and more outside",
+				path, l.model.size, limit, threshold)
+		}
+	}
+}
+
+func layAs(m *graph.Model, place placement, threshold int64, location string) (*layout, error) {
+	e := &encoder{place: place, threshold: threshold, location: &location}
+	pb, err := e.model(m)
+	if err != nil {
+		return nil, err
+	}
+	l := &layout{pb: pb, blobs: e.blobs, data: e.outside, dataSize: e.offset, location: &location}
+	return l, l.marshal()
+}
+
+// marshal makes the rope of the model file; again after the location has changed.
+func (l *layout) marshal() error {
+	small, err := proto.MarshalOptions{Deterministic: true}.Marshal(l.pb)
+	if err != nil {
+		return err
+	}
+	l.model, err = expand(small, modelKind, l.blobs)
+	return err
+}
+
+const digestLength = 16
+
+// base is the part of a data file's name that comes from the model's.
+func base(path string) string { return strings.TrimSuffix(filepath.Base(path), ".onnx") }
+
+func dataName(path, digest string) string { return base(path) + "." + digest + ".data" }
+
+// Save writes m to path by the rules at the top of this file. A cancelled context stops it with the context's cause.
+func Save(ctx context.Context, path string, m *graph.Model, opt SaveOptions) (SaveResult, error) {
+	if err := checkOutput(path, m); err != nil {
+		return SaveResult{}, err
+	}
+	stale := ownDataFiles(path)
+	l, err := lay(path, m, opt)
+	if err != nil {
+		return SaveResult{}, err
+	}
+	s := &saver{ctx: ctx, total: l.model.size + l.dataSize, progress: opt.Progress}
+
+	var data *atomicfile.File
+	var dataInfo FileInfo
+	if l.dataSize > 0 {
+		if data, dataInfo, err = s.write(path, l.data, l.dataSize); err != nil {
+			return SaveResult{}, err
+		}
+		defer data.Discard()
+		*l.location = dataName(path, dataInfo.SHA256[:digestLength])
+		dataInfo.Path = filepath.Join(filepath.Dir(path), *l.location)
+		if err := l.marshal(); err != nil {
+			return SaveResult{}, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	model, modelInfo, err := s.write(path, l.model.parts, l.model.size)
+	if err != nil {
+		return SaveResult{}, err
+	}
+	defer model.Discard()
+
+	// Everything is on the disk: from here on there are only renames.
+	if err := ctx.Err(); err != nil {
+		return SaveResult{}, context.Cause(ctx)
+	}
+	result := SaveResult{Bytes: s.done, Files: []FileInfo{modelInfo}}
+	if data != nil {
+		_, err := os.Lstat(dataInfo.Path)
+		isNew := os.IsNotExist(err)
+		if err := data.CommitAs(dataInfo.Path); err != nil {
+			return SaveResult{}, err
+		}
+		if err := model.Commit(); err != nil {
+			if isNew && !model.Renamed() {
+				os.Remove(dataInfo.Path)
+			}
+			return SaveResult{}, err
+		}
+		result.Files = append(result.Files, dataInfo)
+	} else if err := model.Commit(); err != nil {
+		return SaveResult{}, err
+	}
+	for _, old := range stale {
+		if old != dataInfo.Path && !isSource(old, m) {
+			os.Remove(old)
+		}
+	}
+	return result, nil
+}
+
+// checkOutput refuses to write over what the model is read from.
+func checkOutput(path string, m *graph.Model) error {
+	if in := sourceOf(path, m); in != "" {
+		return fmt.Errorf("%s: output is the same file as the input %s", path, in)
+	}
+	return nil
+}
+
+func isSource(path string, m *graph.Model) bool { return sourceOf(path, m) != "" }
+
+// sourceOf is the file that m was read from and that path is another name of, "" when there is none.
+func sourceOf(path string, m *graph.Model) string {
+	o, _ := m.Origin.(*modelOrigin)
+	if o == nil || o.file == nil {
+		return ""
+	}
+	if atomicfile.SameFile(path, o.file.Path) {
+		return o.file.Path
+	}
+	for _, x := range o.file.External {
+		if atomicfile.SameFile(path, x.Path) {
+			return x.Path
+		}
+	}
+	return ""
+}
+
+// ownDataFiles are the data files, by the form of their names made by an earlier Save to path, that the model at path points at.
+func ownDataFiles(path string) []string {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&fs.ModeType != 0 {
+		return nil
+	}
+	m, err := mapfile.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer m.Close()
+	var found []string
+	_ = mapfile.Guard(func() error { // a file that is no model has no data files
+		small, err := strip(m.Bytes(), modelKind)
+		if err != nil {
+			return err
+		}
+		pb := new(onnxpb.ModelProto)
+		if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(small, pb); err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		locations(pb.ProtoReflect(), func(location string) {
+			digest, ok := strings.CutPrefix(location, base(path)+".")
+			digest, ok2 := strings.CutSuffix(digest, ".data")
+			if !ok || !ok2 || seen[location] || len(digest) != digestLength || strings.Trim(digest, "0123456789abcdef") != "" {
+				return
+			}
+			seen[location] = true
+			found = append(found, filepath.Join(filepath.Dir(path), location))
+		})
+		return nil
+	})
+	return found
+}
+
+// saver writes the files of one save.
+type saver struct {
+	ctx      context.Context
+	done     int64
+	total    int64
+	progress func(done, total int64)
+}
+
+// flushEvery is how many bytes are written before the system is asked to bring them to the disk: the sync at the end would
+// otherwise find all of them waiting.
+const flushEvery = 32 << 20
+
+// write makes a temporary file for path of parts, synced but not renamed.
+func (s *saver) write(path string, parts []tensor.Data, size int64) (*atomicfile.File, FileInfo, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, FileInfo{}, err
+	}
+	sum := sha256.New()
+	if err := s.fill(f, parts, size, sum); err != nil {
+		f.Discard()
+		return nil, FileInfo{}, err
+	}
+	return f, FileInfo{Path: path, Bytes: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+func (s *saver) fill(f *atomicfile.File, parts []tensor.Data, size int64, sum hash.Hash) error {
+	if err := f.Reserve(size); err != nil {
+		return err
+	}
+	before, flushed := s.done, int64(0)
+	err := stream(s.ctx, f, parts, sum, func(written int64) error {
+		if written-flushed >= flushEvery {
+			f.Flush(flushed, written-flushed)
+			flushed = written
+		}
+		s.done = before + written
+		if s.progress != nil {
+			s.progress(s.done, s.total)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if s.done-before != size {
+		return fmt.Errorf("wrote %d bytes, want %d", s.done-before, size)
+	}
+	return f.Sync()
+}
