@@ -87,6 +87,11 @@ func layerNormalization(c *call) {
 	c.out(2, stat)
 }
 
+func neg(c *call) {
+	f := c.in(0)
+	c.out(0, fact{elem: f.elem, ext: f.ext, vals: mapScalars(f.vals, func(v int64) (int64, bool) { return -v, small(v) })})
+}
+
 // operands is the broadcast extent of all inputs. Before opset 7 the second operand was stretched to the first by attributes.
 func operands(c *call) extent {
 	e := c.in(0).ext

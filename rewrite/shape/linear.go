@@ -126,7 +126,8 @@ func einsum(c *call) {
 	c.out(0, f)
 }
 
-// attention (opset 23): the result has the rank of the query; the present key and value are [batch, heads, length, size].
+// attention (opset 23): the result has the rank of the query; the present key and value are [batch, heads, length, size],
+// the scores [batch, heads, length, length].
 func attention(c *call) {
 	q := c.in(0)
 	f := fact{elem: q.elem, ext: q.ext}
@@ -137,6 +138,7 @@ func attention(c *call) {
 	c.out(0, f)
 	c.out(1, fact{elem: c.in(1).elem, ext: ofRank(4, sureRank)})
 	c.out(2, fact{elem: c.in(2).elem, ext: ofRank(4, sureRank)})
+	c.out(3, fact{elem: q.elem, ext: ofRank(4, sureRank)})
 }
 
 // recurrent: Y is [steps, directions, batch, hidden], the last states [directions, batch, hidden]. Attribute layout moves axes

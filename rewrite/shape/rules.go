@@ -3,7 +3,7 @@ package shape
 // newRules are the operators of ONNX's own domain that Infer follows.
 func newRules() map[string]func(*call) {
 	t := map[string]func(*call){
-		"Identity": identity, "Dropout": dropout, "Cast": cast, "CastLike": castLike, "IsNaN": test, "IsInf": test,
+		"Identity": identity, "Dropout": dropout, "Cast": cast, "CastLike": castLike, "IsNaN": test, "IsInf": test, "Neg": neg,
 		"BatchNormalization": batchNormalization, "LayerNormalization": layerNormalization,
 		"Where": where, "Constant": constantNode, "ConstantOfShape": constantOfShape, "EyeLike": eyeLike,
 		"RandomNormalLike": eyeLike, "RandomUniformLike": eyeLike, "Bernoulli": eyeLike, "Range": rangeOf,
@@ -30,7 +30,7 @@ func newRules() map[string]func(*call) {
 	for _, op := range []string{"Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Clip", "Cos",
 		"Cosh", "CumSum", "Elu", "Erf", "Exp", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
 		"InstanceNormalization", "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "Mish",
-		"Neg", "Not", "PRelu", "RMSNormalization", "Reciprocal", "Relu", "ReverseSequence", "RotaryEmbedding", "Round",
+		"Not", "PRelu", "RMSNormalization", "Reciprocal", "Relu", "ReverseSequence", "RotaryEmbedding", "Round",
 		"Scatter", "ScatterElements", "ScatterND", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus",
 		"Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu"} {
 		t[op] = unary
