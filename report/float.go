@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -24,7 +25,12 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 		return append(dst, `"-Infinity"`...)
 	}
 	format := byte('f')
-	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+	a := math.Abs(f)
+	small, large := a < 1e-6, a >= 1e21
+	if bits == 32 { // the bounds are float32 then: 1e-6 in float32 is below 1e-6 in float64
+		small, large = float32(a) < 1e-6, float32(a) >= 1e21
+	}
+	if a != 0 && (small || large) {
 		format = 'e'
 	}
 	start := len(dst)
@@ -59,3 +65,29 @@ func (f Float32) MarshalJSON() ([]byte, error) { return appendFloat(nil, float64
 
 // MarshalJSON writes f as the report does.
 func (f Float64) MarshalJSON() ([]byte, error) { return appendFloat(nil, float64(f), 64), nil }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Float32) UnmarshalJSON(data []byte) error {
+	v, err := unmarshalFloat(data, 32)
+	*f = Float32(v)
+	return err
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Float64) UnmarshalJSON(data []byte) error {
+	v, err := unmarshalFloat(data, 64)
+	*f = Float64(v)
+	return err
+}
+
+func unmarshalFloat(data []byte, bits int) (float64, error) {
+	text, quoted := string(data), false
+	if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' {
+		text, quoted = text[1:n-1], true
+	}
+	v, ok := parseFloat(text, quoted, bits)
+	if !ok {
+		return 0, fmt.Errorf("report: %q is not a float%d", cutMiddle(string(data), maxNameInSentence), bits)
+	}
+	return v, nil
+}

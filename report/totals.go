@@ -35,7 +35,7 @@ func (r *Report) Finish() {
 }
 
 func totals(layers []Layer) Totals {
-	var t Totals
+	t := Totals{Rules: []RuleCount{}, Reasons: []ReasonCount{}}
 	rules, reasons := map[RuleCode]int64{}, map[ReasonCode]int64{}
 	for i := range layers {
 		l := &layers[i]

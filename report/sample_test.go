@@ -1,0 +1,75 @@
+package report_test
+
+import "github.com/fp8rewrite/fp8rewrite/report"
+
+// sample is a report that uses every part of the schema at least once. Its numbers describe no real model.
+func sample() *report.Report {
+	out := report.Artifact{
+		Name: "tiny.fp8.onnx", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Format: "onnx",
+		Bytes: 2310, IRVersion: 9, Opset: 19, Opsets: []report.Opset{{Version: 19}, {Domain: "ai.fp8rewrite", Version: 1}},
+		Nodes: 12, Functions: 1, Producer: "fp8rewrite",
+		ExternalFiles: []report.ExternalFile{{Name: "tiny.fp8.onnx.data", Bytes: 1024,
+			SHA256: "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"}},
+	}
+	fc1 := report.Layer{
+		Name: "fc1", Node: "/fc1/Gemm", Op: "Gemm", Decision: report.Rewritten, Rule: report.RuleGemm, Weight: "fc1.weight",
+		WeightSHA256: "fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13", Shape: []int64{32, 16},
+		DTypeBefore: "float32", DTypeAfter: "float8e4m3fn", InputScaling: "delayed",
+		QuantScale: report.NewQuantScale([]float32{896}, false), Saturated: 0, Flushed: 3, Elements: 512,
+		BytesBefore: 2048, BytesAfter: 512,
+	}
+	fc1.SetAmax(0.5)
+	fc1.SetWeightSQNR(31.4159)
+	then := report.Layer{
+		Name: "head", Op: "MatMul", Graph: "If_3/then_branch", Decision: report.Rewritten, Rule: report.RuleMatMul, Weight: "val_93",
+		WeightSHA256: "a4e624d686e03ed2767c0abd85c14426b0b1157d2ce81d27bb4fe4f6f01d688a", Shape: []int64{2, 32},
+		DTypeBefore: "float32", DTypeAfter: "float8e4m3fn", InputScaling: "dynamic",
+		QuantScale: report.NewQuantScale([]float32{448, 112.5}, true), Elements: 64, BytesBefore: 256, BytesAfter: 64,
+	}
+	then.SetAmax(3.982222)
+	then.SetWeightSQNR(infinite)
+	other := then
+	other.Graph, other.SharedWith = "If_3/else_branch", "head"
+	kept := report.Layer{
+		Name: "rope", Node: "MatMul_7", Op: "MatMul", Decision: report.Kept, Weight: "inv_freq", Shape: []int64{1, 32, 1},
+		DTypeBefore: "float32", DTypeAfter: "float32", Reason: report.Because(report.ReasonLeftConstantBatched, "inv_freq", 3),
+		Elements: 32, BytesBefore: 128, BytesAfter: 128,
+	}
+	bad := report.Layer{
+		Name: "broken", Node: "broken", Op: "MatMul", Decision: report.Kept, Weight: "w_nan", Shape: []int64{4, 4},
+		DTypeBefore: "bfloat16", DTypeAfter: "bfloat16", Reason: report.Because(report.ReasonWeightNonfinite, "w_nan", 1),
+		Elements: 16, BytesBefore: 32, BytesAfter: 32,
+	}
+	bad.SetAmax(notANumber)
+	scores := report.Layer{Name: "scores", Node: "MatMul_9", Op: "MatMul", Decision: report.Kept,
+		Reason: report.Because(report.ReasonNoConstantOperand)}
+
+	r := &report.Report{
+		Kind: report.KindConvert,
+		Model: report.Model{
+			Input: report.Artifact{Name: "tiny.onnx", SHA256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+				Format: "onnx", Bytes: 3072, IRVersion: 8, Opset: 17, Opsets: []report.Opset{{Version: 17}}, Nodes: 9,
+				Producer: "pytorch 2.9.0"},
+			Output: &out,
+		},
+		Settings: report.Settings{
+			Recipe: "i:del,w:del,go:del h16 max", HistoryLen: 16, AmaxCompute: "max", Weights: "float8", Emit: "function",
+			Exclude: []string{"re:^debug"},
+		},
+		State:  report.State{DelayedLayers: 1},
+		Layers: []report.Layer{fc1, kept, then, other, bad, scores},
+		Changes: []report.Change{
+			report.NewChange(report.ChangeOpsetLifted, "ai.onnx", 17, 19),
+			report.NewChange(report.ChangeIRLifted, "model", 8, 9),
+			report.NewChange(report.ChangeInputDropped, "fc1.weight", "fc1.weight"),
+		},
+		Warnings: []report.Warning{
+			report.NewWarning(report.WarnUncalibrated, "model", 1),
+			report.NewWarning(report.WarnPatternUnmatched, "re:^debug", report.Text("exclude"), "re:^debug"),
+		},
+		Volatile: report.Volatile{Time: "2026-01-02T03:04:05Z", DurationSeconds: 0.25, Host: "ci", OS: "linux", Arch: "amd64",
+			Threads: 2, Version: "0.1.0", GoVersion: "go1.26.0"},
+	}
+	r.Finish()
+	return r
+}
