@@ -16,6 +16,7 @@ import tempfile
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 from onnx import TensorProto as T
 from onnx import helper as h
@@ -383,7 +384,7 @@ def structure():
             h.make_node("Unsqueeze", ["k"], ["u"], axes=[0]), h.make_node("ReduceMean", ["u"], ["b"], keepdims=0)],
             [h.make_opsetid("", o)])
         ref = h.make_node("ReduceMax", ["q"], ["c"])
-        ref.attribute.append(h.make_attribute_ref_name(h.make_attribute("axes", [0]), "over"))
+        ref.attribute.append(onnx.AttributeProto(name="axes", ref_attr_name="over", type=onnx.AttributeProto.INTS))
         fn2 = h.make_function("local", "G", ["q"], ["c"], [ref], [h.make_opsetid("", o)], ["over"])
         add("functions", o, [h.make_node("G", ["x"], ["g"], domain="local", over=[1]), h.make_node("F", ["g"], ["y"], domain="local")],
             {"x": f32(2, 3, 4)}, [("y", T.FLOAT)], functions=[fn, fn2], opsets=[h.make_opsetid("local", 1)])
@@ -440,6 +441,11 @@ def main():
                 before[c.name] = c.expected or run(c.model, c.feeds)
             except Exception as e:
                 before[c.name] = e
+                continue
+            for o, v in zip(c.model.graph.output, before[c.name]):  # onnx.checker asks for ranks; the extents stay unknown
+                o.type.tensor_type.shape.SetInParent()
+                for i in range(np.asarray(v).ndim):
+                    o.type.tensor_type.shape.dim.add(dim_param=f"{o.name}_{i}")
         for to in targets:
             count = collections.Counter()
             part = [c for c in todo if c.opset < to]
@@ -473,9 +479,10 @@ def judge(c, to, want, line, path):
         return "FAIL not blocked", line
     m = onnx.load(path)
     try:
-        onnx.checker.check_model(m, full_check=True)
+        onnx.checker.check_model(m, full_check=not isinstance(want, Exception))
     except Exception as e:
-        return "FAIL checker", str(e).splitlines()[0]
+        if not isinstance(want, Exception):
+            return "FAIL checker", str(e).strip().replace("\n", " ")
     if isinstance(want, Exception):
         try:
             run(m, c.feeds)
