@@ -87,12 +87,6 @@ func (s *source) tensor(pb *onnxpb.TensorProto) (*tensor.Tensor, error) {
 }
 
 func (s *source) externalTensor(pb *onnxpb.TensorProto, dt tensor.DType, shape tensor.Shape, n int64, fields []string) (*tensor.Tensor, error) {
-	if pb.RawData != nil {
-		fields = append(fields, "raw_data")
-	}
-	if len(fields) > 0 {
-		return nil, fmt.Errorf("data in both another file and %s", fields[0])
-	}
 	if dt == tensor.String {
 		return nil, errors.New("strings cannot lie in another file")
 	}
@@ -106,6 +100,12 @@ func (s *source) externalTensor(pb *onnxpb.TensorProto, dt tensor.DType, shape t
 	b, err := s.external.bytes(pb.ExternalData, want)
 	if err != nil {
 		return nil, err
+	}
+	if pb.RawData != nil {
+		fields = append(fields, "raw_data")
+	}
+	if len(fields) > 0 {
+		return nil, fmt.Errorf("data in both another file and %s", fields[0])
 	}
 	return &tensor.Tensor{DType: dt, Shape: shape, Data: tensor.Bytes(b)}, nil
 }

@@ -5,13 +5,11 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
-
-	"github.com/edsrzf/mmap-go"
 )
 
 // File is one mapped file. Its pages belong to the page cache, so a large file costs address space, not memory.
 type File struct {
-	data mmap.MMap
+	data []byte
 	info os.FileInfo
 }
 
@@ -31,7 +29,7 @@ func New(f *os.File) (*File, error) {
 	if info.Size() == 0 { // no system maps zero bytes
 		return m, nil
 	}
-	if m.data, err = mmap.MapRegion(f, int(info.Size()), mmap.RDONLY, 0, 0); err != nil {
+	if m.data, err = mapRead(f, int(info.Size())); err != nil {
 		return nil, fmt.Errorf("map %d bytes: %w", info.Size(), err)
 	}
 	return m, nil
@@ -84,7 +82,7 @@ func (m *File) Close() error {
 	}
 	data := m.data
 	m.data = nil
-	return data.Unmap()
+	return unmap(data)
 }
 
 // Guard runs f, which reads mapped bytes, and turns the fault of a page that is no longer there (the file was cut short meanwhile,
