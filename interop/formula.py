@@ -3,7 +3,7 @@
     q_x = sat(float32(x) * s_x),  q_w = sat(w * s_w),  y = T(sum(q_x * q_w) / (s_x * s_w))
 
 sat rounds to the nearest float8e4m3fn, ties to the even code, and saturates at 448. A scale is a multiplier; one that is computed
-during the run is 448 / max(amax, 1e-12).
+during the run is quant_max * (1 / max(amax, 1e-12)), where quant_max is 448 / 2^margin.
 """
 
 import numpy as np
@@ -32,10 +32,16 @@ def saturate(x):
     return np.where(np.isnan(x), np.nan, np.copysign(rounded, x)).astype(np.float32)
 
 
-def dynamic_scale(x, axis=None):
-    """448 / max(amax, 1e-12) in float32, over the whole of x or, given axis, one per row that is left."""
-    amax = np.max(np.abs(np.asarray(x, np.float32)), axis=axis) if x.size else np.float32(0)
-    return (E4M3_MAX / np.maximum(amax, np.float32(1e-12))).astype(np.float32)
+def dynamic_scale(x, stored, quant_max=E4M3_MAX, power_of_two=False, per_row=False):
+    """quant_max * (1 / max(amax, 1e-12)), both steps rounded to float32, over the whole of x or per row of [N, K]; floored to a power of
+    two if asked. An amax of 0, infinity or NaN leaves the stored scale."""
+    size = np.abs(np.asarray(x, np.float32))
+    amax = np.asarray(size.max(axis=1 if per_row else None, initial=0), np.float32)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        scale = np.float32(quant_max) * (np.float32(1) / np.maximum(amax, np.float32(1e-12)))
+        if power_of_two:
+            scale = np.exp2(np.frexp(scale)[1] - 1.0).astype(np.float32)
+        return np.where((amax > 0) & (amax < np.inf), scale, stored).astype(np.float32)
 
 
 def float8_linear(x, weight, scale_x, scale_w, weight_is_quantized):

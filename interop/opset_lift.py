@@ -46,7 +46,7 @@ def vi(name, a, shape=None):
 def add(name, opset, nodes, feeds, outputs, consts=(), blocked_at=None, expected=None, shapes=None, functions=(), opsets=(),
         converter=True, constants_as_nodes=False):
     """Adds a case. feeds: name → array. outputs: (name, element type). consts: name → array. blocked_at: the version whose change
-    cannot be converted. expected: outputs where ONNX Runtime has no kernel for the old form."""
+    cannot be converted, or a function of the target. expected: outputs where ONNX Runtime has no kernel for the old form."""
     consts = dict(consts)
     if constants_as_nodes:
         nodes = [h.make_node("Constant", [], [k], value=numpy_helper.from_array(v)) for k, v in consts.items()] + list(nodes)
@@ -213,7 +213,7 @@ def pooling():
             node("MaxPool", o, {"x": x}, c, tag="ceil")
             d = {"kernel_shape": [3, 3], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}
             node("MaxPool", o, {"x": x}, d, tag="ceil window in padding", blocked_at=22)
-            node("MaxPool", o, {"x": f32(1, 2, 8, 8)}, d, tag="ceil no window in padding")
+            node("MaxPool", o, {"x": f32(1, 2, 9, 9)}, d, tag="ceil no window in padding")
             node("MaxPool", o, {"x": x}, {"kernel_shape": [2, 2], "dilations": [2, 3]}, tag="dilations")
         if o >= 8:
             node("MaxPool", o, {"x": x}, {"kernel_shape": [2, 2], "strides": [2, 2]}, out_types=[T.FLOAT, T.INT64], tag="indices")
@@ -387,7 +387,8 @@ def structure():
         ref.attribute.append(onnx.AttributeProto(name="axes", ref_attr_name="over", type=onnx.AttributeProto.INTS))
         fn2 = h.make_function("local", "G", ["q"], ["c"], [ref], [h.make_opsetid("", o)], ["over"])
         add("functions", o, [h.make_node("G", ["x"], ["g"], domain="local", over=[1]), h.make_node("F", ["g"], ["y"], domain="local")],
-            {"x": f32(2, 3, 4)}, [("y", T.FLOAT)], functions=[fn, fn2], opsets=[h.make_opsetid("local", 1)])
+            {"x": f32(2, 3, 4)}, [("y", T.FLOAT)], functions=[fn, fn2], opsets=[h.make_opsetid("local", 1)],
+            blocked_at=(lambda to: to < 15) if o < 11 else None)  # nothing tells Clip's element type in F, and CastLike came with 15
     add("chain", 8, [h.make_node("Squeeze", ["x"], ["a"], axes=[0]), h.make_node("Unsqueeze", ["a"], ["b"], axes=[0]),
                      h.make_node("Upsample", ["b"], ["u"], scales=[1.0, 1.0, 2.0, 2.0]), h.make_node("Pad", ["u"], ["p"], pads=[0, 0, 1, 1, 0, 0, 1, 1]),
                      h.make_node("ReduceMean", ["p"], ["m"], axes=[2, 3], keepdims=0), h.make_node("Softmax", ["m"], ["y"])],
@@ -402,7 +403,7 @@ def run(model, feeds):
 
 
 def difference(a, b):
-    """The largest relative difference; None when shapes or types differ."""
+    """The largest difference relative to the largest value; None when shapes or types differ."""
     worst = 0.0
     for x, y in zip(a, b):
         x, y = np.asarray(x), np.asarray(y)
@@ -411,7 +412,7 @@ def difference(a, b):
         if x.dtype.kind in "fc" and x.size:
             same = (x == y) | (np.isnan(x) & np.isnan(y))
             with np.errstate(invalid="ignore"):
-                d = np.where(same, 0, np.abs(x.astype(np.float64) - y) / np.maximum(np.abs(x.astype(np.float64)), 1e-3))
+                d = np.where(same, 0, np.abs(x.astype(np.float64) - y)) / (np.abs(x[np.isfinite(x)]).max(initial=0) or 1)
             worst = max(worst, float(np.nan_to_num(d, nan=np.inf).max()))
         elif x.size and (x != y).any():
             return float("inf")
@@ -426,6 +427,7 @@ def main():
     args = p.parse_args()
     newest = 22 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 23) else 25
     targets = [int(t) for t in args.to.split(",")] if args.to else [13, 19, 22] + [25] * (newest >= 25)
+    onnxruntime.set_default_logger_severity(4)
     for make in (normalization, dropout, resizing, attributes_to_inputs, softmax, pooling, elementwise, layout, recurrent, structure):
         make()
     todo = [c for c in cases if args.only in c.name]
@@ -470,7 +472,7 @@ def main():
 
 
 def judge(c, to, want, line, path):
-    expect_block = c.blocked_at is not None and c.blocked_at <= to
+    expect_block = c.blocked_at(to) if callable(c.blocked_at) else c.blocked_at is not None and c.blocked_at <= to
     if line.startswith("blocked"):
         return ("blocked as expected", line) if expect_block else ("FAIL blocked", line)
     if not line.startswith("lifted"):
@@ -479,9 +481,9 @@ def judge(c, to, want, line, path):
         return "FAIL not blocked", line
     m = onnx.load(path)
     try:
-        onnx.checker.check_model(m, full_check=not isinstance(want, Exception))
+        onnx.checker.check_model(m, full_check=True)
     except Exception as e:
-        if not isinstance(want, Exception):
+        if valid(c.model):
             return "FAIL checker", str(e).strip().replace("\n", " ")
     if isinstance(want, Exception):
         try:
@@ -500,6 +502,14 @@ def judge(c, to, want, line, path):
     if d is None or d > 1e-6:
         return "FAIL differs", f"by {d}"
     return ("bit-identical" if d == 0 else "within 1e-6"), f"{d}"
+
+
+def valid(model):
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        return True
+    except Exception:
+        return False
 
 
 def third(c, to, want, count, verbose):

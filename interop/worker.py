@@ -229,7 +229,7 @@ def do_formula(path, feeds, recipe, rows=None):
             if key in data and i.name not in tensors:
                 inputs[i.name] = data[key][:rows] if rows else data[key]
                 break
-    nodes = [n for n in model.graph.node if n.domain == DOMAIN and n.op_type == OP]
+    nodes = [n for n in model.graph.node if n.domain == DOMAIN and n.op_type.startswith(OP)]
     inside = sum(n.domain == DOMAIN for _, n in every_node(model, with_functions=False)) - len(nodes)
     wanted = []
     have = {o.name for o in model.graph.output}
@@ -247,6 +247,7 @@ def do_formula(path, feeds, recipe, rows=None):
     values = dict(zip(wanted, session.run(wanted, {k: v for k, v in inputs.items() if k in known})))
     values.update({k: v for k, v in inputs.items() if k not in values})
     how = dict(part.split(":", 1) for part in recipe.split()[0].split(","))
+    power_of_two = "pow2" in recipe.split()
     out = []
     for n in nodes:
         f = functions[(n.domain, n.op_type, getattr(n, "overload", ""))]
@@ -254,14 +255,15 @@ def do_formula(path, feeds, recipe, rows=None):
         x, y, weight = values[given["input"]], values[n.output[0]], tensors[given["weight"]]
         quantized = weight.data_type == onnx.TensorProto.FLOAT8E4M3FN
         w = formula.e4m3_values()[float8_codes(weight)] if quantized else onnx.numpy_helper.to_array(weight).astype(np.float32)
-        scale_w = onnx.numpy_helper.to_array(tensors[given["scale_weight"]])
+        stored_x, stored_w = (onnx.numpy_helper.to_array(tensors[given[k]]) for k in ("scale_input", "scale_weight"))
+        quant_max = next((a.f for a in n.attribute if a.name == "quant_max"), formula.E4M3_MAX)
+        scale_x, scale_w = stored_x.reshape(()), stored_w
         if not quantized and how["w"].startswith("dyn"):
-            scale_w = formula.dynamic_scale(w, axis=1 if scale_w.ndim else None)
-        scale_x = None
+            scale_w = formula.dynamic_scale(w, stored_w, quant_max, power_of_two, per_row=stored_w.ndim > 0)
         if how["i"].startswith("dyn"):
-            scale_x = formula.dynamic_scale(x)
-        elif not how["i"].startswith("off"):
-            scale_x = onnx.numpy_helper.to_array(tensors[given["scale_input"]]).reshape(())
+            scale_x = formula.dynamic_scale(x, scale_x, quant_max, power_of_two)
+        elif how["i"].startswith("off"):
+            scale_x = None
         expected = formula.float8_linear(x, w, scale_x, scale_w, quantized).astype(y.dtype).astype(np.float64)
         peak = np.abs(expected).max(initial=0)
         worst = np.abs(expected - y.astype(np.float64)).max(initial=0)
