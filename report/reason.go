@@ -17,6 +17,7 @@ const (
 	RuleMatMul     RuleCode = "matmul"
 	RuleMatMulLeft RuleCode = "matmul-left"
 	RuleGemm       RuleCode = "gemm"
+	RuleQDQ        RuleCode = "qdq"
 )
 
 // The reasons. Their order is the order of totals and docs. A code that was ever written is never removed or given another
@@ -55,6 +56,7 @@ func Rules() []CodeInfo[RuleCode] {
 		{RuleMatMul, "MatMul(x, W) with a constant matrix W on the right"},
 		{RuleMatMulLeft, "MatMul(W, x) with a constant matrix W on the left, as the linear layer of the transposed x"},
 		{RuleGemm, "Gemm(x, W, c) with a constant matrix W, whatever transA, transB, alpha and beta are"},
+		{RuleQDQ, "a calibrated Float8Linear, lowered to QuantizeLinear and DequantizeLinear around the original operator"},
 	}
 }
 

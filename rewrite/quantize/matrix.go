@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -102,4 +103,29 @@ func cast(dst []byte, dtype tensor.DType, b []byte, scale float32) float8.Stats 
 	default:
 		return float8.CastBFloat16WithError(dst, asUint16(b), float8.E4M3FNFormat, scale)
 	}
+}
+
+// CountNonfinite counts the elements that are NaN or infinite.
+func CountNonfinite(m Matrix) (int64, error) {
+	if err := m.Check(); err != nil {
+		return 0, err
+	}
+	r, err := m.rows()
+	if err != nil {
+		return 0, err
+	}
+	return guarded(func() (int64, error) {
+		var n int64
+		exponent := map[tensor.DType]uint32{tensor.Float32: 0x7F800000, tensor.Float16: 0x7C00, tensor.BFloat16: 0x7F80}[r.dtype]
+		for i := 0; i < len(r.data); i += r.width {
+			bits := uint32(binary.LittleEndian.Uint16(r.data[i:]))
+			if r.width == 4 {
+				bits = binary.LittleEndian.Uint32(r.data[i:])
+			}
+			if bits&exponent == exponent {
+				n++
+			}
+		}
+		return n, nil
+	})
 }

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
+	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/render"
+	"github.com/fp8rewrite/fp8rewrite/rewrite"
+	"github.com/fp8rewrite/fp8rewrite/scaling"
+)
+
+// convertOptions are the flags of convert.
+type convertOptions struct {
+	out            string
+	recipe         string
+	historyLen     int
+	margin         int
+	amaxCompute    string
+	powerOfTwo     bool
+	perChannel     bool
+	include        []string
+	exclude        []string
+	multipleOf     int64
+	minDim         int64
+	assumeConstant bool
+	emit           string
+	weights        string
+	report         string
+	externalData   bool
+	dryRun         bool
+	json           bool
+	quiet          bool
+	all            bool
+}
+
+// The forms of a rewritten layer that --emit chooses.
+const (
+	emitFloat8Linear = "float8linear"
+	emitQDQ          = "qdq"
+)
+
+func newConvert() *cobra.Command {
+	o := &convertOptions{}
+	cmd := &cobra.Command{
+		Use:   "convert MODEL.onnx -o OUT.onnx",
+		Short: "Swap the linear layers of a model for Float8Linear",
+		Long: `convert swaps every MatMul and Gemm that has a constant matrix for Float8Linear, quantizes the matrix to float8e4m3fn, and
+writes the model with a table of what was done to which layer and why. The output carries the operator's definition as a
+model-local function, so a standard runtime executes it without a plug-in.
+
+With delayed scaling, the default, the activation's scale comes from amaxes that calibration observes: a freshly converted model is
+not calibrated yet. With --recipe dynamic each run finds its own scale and the model can be used as it is.
+
+Exit status: 0 done (also when no layer was rewritten: the table says why), 1 failed, 2 wrong usage, 130 interrupted. No failure
+leaves a partial output, and an older file at OUT stays as it was.`,
+		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx
+  fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --exclude '*lm_head*' --report report.json
+  fp8rewrite convert model.onnx --dry-run --multiple-of 16`,
+		Args: exactly(1, "the model to convert"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.recipe, _ = cmd.Flags().GetString("recipe")
+			return runConvert(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.out, "output", "o", "", "file to write the rewritten model to; - for stdout")
+	f.String("recipe", "delayed", "scaling: delayed, dynamic, or per operand i (input), w (weight), go (gradient of the output): i:del,w:del,go:del; i:off is weight-only")
+	f.IntVar(&o.historyLen, "history-len", scaling.DefaultHistoryLen, "amaxes kept per operand")
+	f.IntVar(&o.margin, "margin", 0, "divide scales by 2^margin")
+	f.StringVar(&o.amaxCompute, "amax-compute", "max", "amax from a history: max or most_recent")
+	f.BoolVar(&o.powerOfTwo, "power-of-two", false, "floor scales to a power of two")
+	f.BoolVar(&o.perChannel, "per-channel", false, "one weight scale per output channel")
+	f.StringArrayVar(&o.include, "include", nil, "rewrite only layers whose name matches this glob, or regular expression after re: (repeatable)")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "keep layers whose name matches this glob, or regular expression after re: (repeatable)")
+	f.Int64Var(&o.multipleOf, "multiple-of", 0, "keep layers with a dimension that is no multiple of this")
+	f.Int64Var(&o.minDim, "min-dim", 0, "keep layers with a dimension below this")
+	f.BoolVar(&o.assumeConstant, "assume-constant", false, "take initializers that are also graph inputs for constants")
+	f.StringVar(&o.emit, "emit", emitFloat8Linear, "form of a rewritten layer: float8linear, or qdq for TensorRT (needs a calibrated model)")
+	f.StringVar(&o.weights, "weights", "float8", "stored weights: float8, or original for models that will be trained on")
+	f.StringVar(&o.report, "report", "", "file to write the JSON report to")
+	f.BoolVar(&o.externalData, "external-data", false, "write weights to a data file beside the model (done anyway above 2 GB)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "decide and measure, write nothing")
+	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
+	f.BoolVar(&o.all, "all", false, "list every kept layer in the table, instead of a line per reason")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
+	return cmd
+}
+
+// rewriteOptions checks the flags and turns them into the rewriter's options.
+func (o *convertOptions) rewriteOptions() (rewrite.Options, error) {
+	var opt rewrite.Options
+	recipe, err := scaling.Recipe{HistoryLen: o.historyLen, Margin: o.margin, PowerOfTwo: o.powerOfTwo, PerChannel: o.perChannel}.ParseModes(o.recipe)
+	if err != nil {
+		return opt, hint(usageError{err}, "--recipe delayed, --recipe dynamic, or --recipe i:del,w:del,go:del")
+	}
+	if recipe.Compute, err = scaling.ParseAmaxCompute(o.amaxCompute); err != nil {
+		return opt, hint(usageError{err}, "--amax-compute max")
+	}
+	if err := recipe.Check(); err != nil {
+		return opt, usageError{err}
+	}
+	opt.Recipe = recipe
+	if opt.Weights, err = rewrite.ParseWeights(o.weights); err != nil {
+		return opt, hint(usageError{err}, "--weights float8")
+	}
+	for _, list := range []struct {
+		texts []string
+		to    *[]rewrite.Pattern
+	}{{o.include, &opt.Include}, {o.exclude, &opt.Exclude}} {
+		for _, text := range list.texts {
+			p, err := rewrite.ParsePattern(text)
+			if err != nil {
+				return opt, hint(usageError{err}, "globs match whole layer names, as in '*.lm_head'; fp8rewrite inspect MODEL lists the names")
+			}
+			*list.to = append(*list.to, p)
+		}
+	}
+	if o.multipleOf < 0 || o.minDim < 0 {
+		return opt, usagef("--multiple-of and --min-dim: got %d and %d, want 0 or more", o.multipleOf, o.minDim)
+	}
+	opt.MultipleOf, opt.MinDim, opt.AssumeConstant = o.multipleOf, o.minDim, o.assumeConstant
+	return opt, nil
+}
+
+// check finds conflicts between flags before any work.
+func (o *convertOptions) check(in string) error {
+	switch {
+	case o.out == "" && !o.dryRun:
+		return hint(usagef("convert: --output is missing"), "fp8rewrite convert %s -o %s", in, suggestOutput(in))
+	case o.emit != emitFloat8Linear && o.emit != emitQDQ:
+		return hint(usagef("--emit: got %q, want %s or %s", o.emit, emitFloat8Linear, emitQDQ), "--emit %s", emitFloat8Linear)
+	case o.emit == emitQDQ && o.weights == "original":
+		return hint(usagef("--emit qdq stores float8 weights, --weights original does not"), "leave --weights out")
+	case o.quiet && o.json:
+		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
+	case o.out == "-" && o.externalData:
+		return hint(usagef("--external-data needs a folder to write to, -o - has none"), "-o %s", suggestOutput(in))
+	case o.out == "-" && o.json:
+		return hint(usagef("-o - and --json both want stdout"), "--report report.json")
+	}
+	return nil
+}
+
+func suggestOutput(in string) string {
+	base := filepath.Base(in)
+	return base[:len(base)-len(filepath.Ext(base))] + ".fp8.onnx"
+}
+
+// runConvert opens, rewrites, saves and reports.
+func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *convertOptions) error {
+	start := time.Now()
+	if err := o.check(in); err != nil {
+		return err
+	}
+	opt, err := o.rewriteOptions()
+	if err != nil {
+		return err
+	}
+	if err := o.probe(in); err != nil {
+		return err
+	}
+	file, err := onnxio.Open(in)
+	if err != nil {
+		return explainOpen(in, err)
+	}
+	defer file.Close()
+	digests := digestInput(ctx, file)
+
+	bar := newBar(stderr, o.quiet)
+	opt.Progress = bar.stage("reading weights")
+	res, err := o.rewrite(ctx, file, opt)
+	if err != nil {
+		bar.clear()
+		return explainRewrite(in, o, err)
+	}
+	saveOpt := onnxio.SaveOptions{ExternalData: o.externalData, Progress: bar.stage("writing model")}
+	rep := &reports.Report{Kind: reports.KindConvert}
+	switch {
+	case o.dryRun:
+		err = o.plan(rep, file, res, saveOpt)
+	case o.out == "-":
+		err = writeStdout(stdout, res)
+	default:
+		var saved onnxio.SaveResult
+		if saved, err = onnxio.Save(ctx, o.out, res.Model, saveOpt); err == nil {
+			out := artifact(res.Model, o.out, saved)
+			rep.Model.Output = &out
+		}
+	}
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	if rep.Model.Input, err = inputArtifact(file, <-digests); err != nil {
+		return err
+	}
+	o.fill(rep, res, opt, start)
+	if err := o.write(stdout, stderr, rep); err != nil {
+		return err
+	}
+	o.advise(stderr, rep)
+	return nil
+}
+
+// probe finds an output that cannot be written, or that is the input, before the slow work.
+func (o *convertOptions) probe(in string) error {
+	targets := []string{o.report}
+	if !o.dryRun && o.out != "-" {
+		targets = append(targets, o.out)
+	}
+	for _, t := range targets {
+		if t == "" {
+			continue
+		}
+		if atomicfile.SameFile(in, t) {
+			return hint(usagef("output %q is the input", t), "write to another file: -o %s", suggestOutput(in))
+		}
+		if err := atomicfile.Probe(t); err != nil {
+			return err
+		}
+	}
+	if o.report != "" && o.out != "" && o.out != "-" && !o.dryRun && sameTarget(o.report, o.out) {
+		return usagef("--report and --output name the same file %q", o.out)
+	}
+	return nil
+}
+
+func sameTarget(a, b string) bool {
+	x, errX := filepath.Abs(a)
+	y, errY := filepath.Abs(b)
+	return errX == nil && errY == nil && x == y
+}
+
+// rewrite runs the stages that --emit asks for.
+func (o *convertOptions) rewrite(ctx context.Context, file *onnxio.File, opt rewrite.Options) (*rewrite.Result, error) {
+	if o.emit == emitQDQ {
+		return rewrite.ConvertQDQ(ctx, file.Model, opt)
+	}
+	return rewrite.Convert(ctx, file.Model, opt)
+}
+
+// plan fills in what a save would write.
+func (o *convertOptions) plan(rep *reports.Report, file *onnxio.File, res *rewrite.Result, opt onnxio.SaveOptions) error {
+	if err := res.Measured(); err != nil {
+		return err
+	}
+	out := o.out
+	if out == "" || out == "-" {
+		out = suggestOutput(file.Path)
+	}
+	sizes, err := onnxio.Plan(out, res.Model, opt)
+	if err != nil {
+		return err
+	}
+	planned := artifact(res.Model, out, onnxio.SaveResult{Bytes: sizes.Model + sizes.Data})
+	rep.Model.Output = &planned
+	return nil
+}
+
+func writeStdout(stdout io.Writer, res *rewrite.Result) error {
+	b, err := onnxio.Marshal(res.Model)
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(b)
+	return err
+}
+
+// write puts the report where the flags ask for it.
+func (o *convertOptions) write(stdout, stderr io.Writer, rep *reports.Report) error {
+	var encoded bytes.Buffer
+	if err := reports.Encode(&encoded, rep); err != nil {
+		return err
+	}
+	if o.report != "" {
+		if err := atomicfile.WriteFile(o.report, encoded.Bytes()); err != nil {
+			return err
+		}
+	}
+	to := stdout
+	if o.out == "-" {
+		to = stderr // stdout carries the model
+	}
+	switch {
+	case o.quiet:
+		return nil
+	case o.json:
+		_, err := to.Write(encoded.Bytes())
+		return err
+	}
+	return render.Table(to, rep, render.Options{Width: terminalWidth(to), Color: colorful(to), All: o.all})
+}
+
+// advise says what to do next.
+func (o *convertOptions) advise(stderr io.Writer, rep *reports.Report) {
+	if o.quiet {
+		return
+	}
+	if o.dryRun {
+		fmt.Fprintln(stderr, "dry run: nothing was written")
+		return
+	}
+	if rep.State.DelayedLayers > rep.State.InitializedLayers && o.out != "-" {
+		fmt.Fprintf(stderr, "not calibrated: %d layers wait for data; next: fp8rewrite calibrate %s --data BATCHES.npz -o %s\n",
+			rep.State.DelayedLayers-rep.State.InitializedLayers, o.out, suggestCalibrated(o.out))
+	}
+}
+
+func suggestCalibrated(out string) string {
+	ext := filepath.Ext(out)
+	return out[:len(out)-len(ext)] + ".calibrated" + ext
+}
+
+// explainOpen adds a hint to what Open says.
+func explainOpen(in string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return hint(err, "the path is relative to the current folder; fp8rewrite convert MODEL.onnx -o OUT.onnx")
+	}
+	return err
+}
+
+// explainRewrite adds the command that helps.
+func explainRewrite(in string, o *convertOptions, err error) error {
+	var mismatch *rewrite.RecipeMismatchError
+	if errors.As(err, &mismatch) {
+		return hint(err, "convert the original model again, with the recipe that is wanted")
+	}
+	var uncalibrated *rewrite.NotCalibratedError
+	if errors.As(err, &uncalibrated) {
+		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", in, suggestCalibrated(in))
+	}
+	return err
+}
