@@ -94,6 +94,9 @@ def workers(newest, oldest):
         versions = worker.ask("versions")
         if not versions["ok"]:
             sys.exit(f"interop: {python}: {versions['error']}")
+        cast = worker.ask("cast")
+        if not cast["ok"]:
+            sys.exit(f"interop: {python}: {cast['error']}")
         worker.name = f"ORT {versions['onnxruntime']}"
         print(f"{worker.name}, onnx {versions['onnx']}, numpy {versions['numpy']}, Python {versions['python']}")
         out.append(worker)

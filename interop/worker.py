@@ -277,6 +277,27 @@ def do_formula(path, feeds, recipe, rows=None):
     return {"layers": out, "in_subgraphs": inside}
 
 
+def do_cast():
+    """Whether formula.saturate and the runtime's Cast agree on every 16-bit pattern as a bfloat16, and one float32 step to each side."""
+    values = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32)
+    values = values[np.isfinite(values)]
+    values = np.concatenate([values, np.nextafter(values, np.float32(np.inf)), np.nextafter(values, np.float32(-np.inf))])
+    values = np.clip(values, -448, 448)
+    make, float32 = onnx.helper.make_node, onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [make("Cast", ["x"], ["q"], to=onnx.TensorProto.FLOAT8E4M3FN), make("Cast", ["q"], ["y"], to=float32)], "cast",
+        [onnx.helper.make_tensor_value_info("x", float32, ["n"])], [onnx.helper.make_tensor_value_info("y", float32, ["n"])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    got = open_session(model.SerializeToString()).run(None, {"x": values})[0]
+    wrong = np.flatnonzero(got.view(np.uint32) != formula.saturate(values).view(np.uint32))
+    if wrong.size:
+        raise ValueError(f"Cast({values[wrong[0]]!r}) is {got[wrong[0]]!r}, formula.saturate says otherwise; {wrong.size} of {values.size} differ")
+    if not set(np.abs(got).tolist()) <= set(formula.e4m3_values()[:127].tolist()):
+        raise ValueError("a cast value is no value of formula.e4m3_values")
+    return {"values": int(values.size)}
+
+
 def answer(job):
     do = globals()["do_" + job.pop("do")]
     try:
