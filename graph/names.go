@@ -4,11 +4,14 @@ import "strconv"
 
 // Names hands out names that nothing in the model has yet: values and nodes at every depth share one space, so that a name given
 // out can stand in any graph of the model.
-type Names struct{ taken map[string]bool }
+type Names struct {
+	taken map[string]bool
+	next  map[string]int // the suffix to try next, so that many wishes for one name stay linear
+}
 
 // NewNames collects the names in use in m.
 func NewNames(m *Model) *Names {
-	n := &Names{taken: map[string]bool{}}
+	n := &Names{taken: map[string]bool{}, next: map[string]int{}}
 	m.Graph.Walk(n.addGraph)
 	for _, f := range m.Functions {
 		WalkNodes(f.Nodes, n.addNode)
@@ -49,9 +52,11 @@ func (n *Names) addNode(node *Node) {
 // Fresh is want itself where it is free, else want with the first free suffix _2, _3, …; the name is taken from then on.
 func (n *Names) Fresh(want string) string {
 	name := want
-	for i := 2; name == "" || n.taken[name]; i++ {
+	i := max(n.next[want], 2)
+	for ; name == "" || n.taken[name]; i++ {
 		name = want + "_" + strconv.Itoa(i)
 	}
+	n.next[want] = i
 	n.taken[name] = true
 	return name
 }
