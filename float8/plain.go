@@ -2,11 +2,11 @@ package float8
 
 import "math"
 
-// The loops below are the reference for the fast paths and what runs where there
-// is none. 16-bit sources are widened a block at a time, which is exact.
-const plainBlock = 256
+// The loops below are the reference for the kernels and what runs where there is
+// none. 16-bit sources are widened a block at a time, which is exact.
+const plainBlock = 256 // a multiple of the lanes of tally
 
-func amaxPlainFloat32(src []float32) uint32 {
+func amaxPlain32(src []float32) uint32 {
 	var m0, m1, m2, m3 uint32
 	for ; len(src) >= 4; src = src[4:] {
 		m0 = max(m0, math.Float32bits(src[0])&^signBit)
@@ -20,7 +20,7 @@ func amaxPlainFloat32(src []float32) uint32 {
 	return max(m0, m1, m2, m3)
 }
 
-func amaxPlain16(src []uint16) uint16 {
+func amaxPlain16(src []uint16) uint32 {
 	var m0, m1, m2, m3 uint16
 	for ; len(src) >= 4; src = src[4:] {
 		m0 = max(m0, src[0]&0x7FFF)
@@ -31,32 +31,53 @@ func amaxPlain16(src []uint16) uint16 {
 	for _, v := range src {
 		m0 = max(m0, v&0x7FFF)
 	}
-	return max(m0, m1, m2, m3)
+	return uint32(max(m0, m1, m2, m3))
 }
 
-// counts is what the cast kernels return: the largest magnitude as float32 bits
-// and the two counts.
-type counts struct {
-	amax               uint32
-	saturated, flushed int64
+func castPlain32(t *tally, dst []byte, src []float32, l *layout, scale float32, withError bool) {
+	var decoded [256]float32
+	if withError {
+		decodeTable(&decoded, l, 1/scale)
+	}
+	for len(src) > 0 {
+		n := min(len(src), plainBlock)
+		t.castBlock(dst[:n], src[:n], l, scale)
+		if withError {
+			t.errorBlock(dst[:n], src[:n], &decoded)
+		}
+		dst, src = dst[n:], src[n:]
+	}
 }
 
-func (c *counts) merge(o counts) {
-	c.amax = max(c.amax, o.amax)
-	c.saturated += o.saturated
-	c.flushed += o.flushed
+func castPlain16(t *tally, dst []byte, src []uint16, source Source16, l *layout, scale float32, withError bool) {
+	var decoded [256]float32
+	if withError {
+		decodeTable(&decoded, l, 1/scale)
+	}
+	var block [plainBlock]float32
+	rest := dst
+	for from := src; len(from) > 0; {
+		n := min(len(from), plainBlock)
+		if source == FromFloat16 {
+			WidenFloat16(block[:n], from[:n])
+		} else {
+			WidenBFloat16(block[:n], from[:n])
+		}
+		t.castBlock(rest[:n], block[:n], l, scale)
+		if withError {
+			t.errorBlock(rest[:n], block[:n], &decoded)
+		}
+		rest, from = rest[n:], from[n:]
+	}
+	t.amax = amaxPlain16(src) // in place of that of the widened values
 }
 
-func (c counts) stats() Stats {
-	return Stats{Amax: amaxFromBits(c.amax), Saturated: c.saturated, Flushed: c.flushed}
-}
-
-func castPlainFloat32(dst []byte, src []float32, l *layout, scale float32) counts {
-	var c counts
+func (t *tally) castBlock(dst []byte, src []float32, l *layout, scale float32) {
 	dst = dst[:len(src)]
+	amax := t.amax
 	for i, v := range src {
 		a := math.Float32bits(v) &^ signBit
-		c.amax = max(c.amax, a)
+		amax = max(amax, a)
 		b := math.Float32bits(v * scale)
 		p := b &^ signBit
 		sign := uint8(b >> 24 & signCode)
@@ -66,7 +87,7 @@ func castPlainFloat32(dst []byte, src []float32, l *layout, scale float32) count
 			code = magnitude(p, l)
 			if code == 0 {
 				if a != 0 {
-					c.flushed++
+					t.flushed++
 				}
 				if l.fnuz {
 					sign = 0
@@ -76,21 +97,20 @@ func castPlainFloat32(dst []byte, src []float32, l *layout, scale float32) count
 			code, sign = l.nan, 0
 		default:
 			code = l.maxCode
-			c.saturated++
+			t.saturated++
 		}
 		dst[i] = code | sign
 	}
-	return c
+	t.amax = amax
 }
 
-func castPlain16(dst []byte, src []uint16, widen func([]float32, []uint16), l *layout, scale float32) counts {
-	var c counts
-	var block [plainBlock]float32
-	for len(src) > 0 {
-		n := min(len(src), plainBlock)
-		widen(block[:n], src[:n])
-		c.merge(castPlainFloat32(dst[:n], block[:n], l, scale))
-		dst, src = dst[n:], src[n:]
+func (t *tally) errorBlock(codes []byte, src []float32, decoded *[256]float32) {
+	codes = codes[:len(src)]
+	for i, v := range src {
+		// The conversions keep the compiler from fusing, which would skip a rounding.
+		e := float64(float32(v - decoded[codes[i]]))
+		d := float64(v)
+		t.sumSq[i&15] += float64(d * d)
+		t.errSq[i&15] += float64(e * e)
 	}
-	return c
 }

@@ -40,7 +40,8 @@ func (t *Table16) Fill(source Source16, f Format, scale float32) {
 	t.source = source
 	var code [1]byte
 	for h := range t.entry {
-		c := castPlainFloat32(code[:], []float32{source.value(uint16(h))}, l, scale)
+		var c tally
+		c.castBlock(code[:], []float32{source.value(uint16(h))}, l, scale)
 		t.entry[h] = uint16(code[0]) | uint16(c.saturated)*flagSaturated | uint16(c.flushed)*flagFlushed
 	}
 }
