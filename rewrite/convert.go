@@ -51,8 +51,8 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	}
 	res := &Result{Model: m}
 	work := clone(m)
-	if err := res.inline(work, &opt); err != nil {
-		return nil, err
+	if why := res.inline(work, &opt); why != "" {
+		work, opt.notInlined = clone(m), why
 	}
 	layers := decide(work, &opt)
 	if !anyRewritten(layers) {

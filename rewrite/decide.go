@@ -120,7 +120,11 @@ func (d *decider) linear(s *graph.Scope, n *graph.Node, path, function string) *
 	case weight.problem != nil:
 		l.keep(weight.problem)
 	case function != "":
-		l.keep(report.Because(report.ReasonInFunction, function, report.Text("no call of it passes or holds a constant weight")))
+		why := d.opt.notInlined
+		if why == "" {
+			why = "nothing calls it"
+		}
+		l.keep(report.Because(report.ReasonInFunction, function, report.Text(why)))
 	default:
 		l.weight = weight
 		if r := d.match(l); r != nil {

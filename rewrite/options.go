@@ -49,6 +49,8 @@ type Options struct {
 	AssumeConstant bool
 	// Progress hears of the bytes of weights read so far and in all; nil for nobody.
 	Progress func(done, total int64)
+
+	notInlined string // why the functions that hold layers could not be inlined
 }
 
 // filter is the reason for which the user's choice keeps a layer of N outputs and K inputs, nil if it does not.

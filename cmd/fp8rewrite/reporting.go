@@ -29,7 +29,7 @@ func digestInput(ctx context.Context, f *onnxio.File) <-chan digest {
 		var d digest
 		paths := []string{f.Path}
 		for _, e := range f.External {
-			paths = append(paths, filepath.Join(filepath.Dir(f.Path), filepath.FromSlash(e.Name)))
+			paths = append(paths, e.Path)
 		}
 		for _, p := range paths {
 			sum, err := digestFile(ctx, p)
@@ -108,7 +108,7 @@ func inputArtifact(f *onnxio.File, d digest) (reports.Artifact, error) {
 	a.Name, a.Bytes, a.SHA256 = filepath.Base(f.Path), f.Bytes, d.sums[0]
 	for i, e := range f.External {
 		a.Bytes += e.Bytes
-		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Name, Bytes: e.Bytes, SHA256: d.sums[i+1]})
+		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, SHA256: d.sums[i+1]})
 	}
 	return a, nil
 }
