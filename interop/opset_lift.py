@@ -171,8 +171,12 @@ def attributes_to_inputs():
     for o in (11, 13, 18):
         node("Pad", o, {"x": x}, consts=dict(p=ints(0, 0, 1, 2, 0, 0, 2, 1), v=np.array(0.5, np.float32)))
     for o in (7, 10):
-        for a in ({}, {"min": -0.5}, {"max": 0.5}, {"min": -0.5, "max": 0.5}, {"min": 0.5, "max": -0.5}, {"min": 0.0, "max": 6.0}):
+        for a in ({}, {"min": -0.5}, {"max": 0.5}, {"min": -0.5, "max": 0.5}, {"min": 0.0, "max": 6.0}):
             node("Clip", o, {"x": x}, a, tag=str(a))
+            half = x.astype(np.float16)  # ONNX Runtime has no kernel for the old form
+            node("Clip", o, {"x": half}, a, tag=f"f16 {a}", converter=False,
+                 expected=[np.clip(half, np.float16(a.get("min", -65504)), np.float16(a.get("max", 65504)))])
+        node("Clip", o, {"x": x}, {"min": 0.5, "max": -0.5}, tag="min above max", blocked_at=11, converter=False)
     node("Clip", 11, {"x": x}, consts=dict(lo=np.array(-0.5, np.float32), hi=np.array(0.5, np.float32)))
     node("Clip", 12, {"x": x}, consts=dict(lo=np.array(0.5, np.float32), hi=np.array(-0.5, np.float32)), tag="min above max")
     node("DFT", 17, {"x": f32(2, 8, 4, 1)}, tag="default axis", converter=False)
@@ -285,6 +289,15 @@ def elementwise():
     node("CumSum", 11, {"x": x}, consts=dict(a=np.array(1, np.int32)))
     node("GreaterOrEqual", 12, {"x": x, "y": y}, out_types=[T.BOOL])
     node("LessOrEqual", 12, {"x": x, "y": y}, out_types=[T.BOOL])
+    for t in (T.FLOAT8E4M3FN, T.FLOAT8E5M2, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2FNUZ):
+        fnuz = t in (T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2FNUZ)
+        for attrs in ({}, {"saturate": 0}):
+            add(f"Cast/{t} {attrs}", 19, [h.make_node("Cast", ["x"], ["q"], to=t, **attrs), h.make_node("Cast", ["q"], ["y"], to=T.FLOAT)],
+                {"x": x * 300}, [("y", T.FLOAT)], blocked_at=24 if fnuz and not attrs else None)
+        add(f"QuantizeLinear/{t}", 19, [h.make_node("Cast", ["z"], ["zero"], to=t), h.make_node("QuantizeLinear", ["x", "s", "zero"], ["q"]),
+                                        h.make_node("Cast", ["q"], ["y"], to=T.FLOAT)],
+            {"x": x}, [("y", T.FLOAT)], dict(z=np.array(0, np.float32), s=np.array(0.1, np.float32)), blocked_at=24 if fnuz else None)
+    add("Affine", 9, [h.make_node("Affine", ["x"], ["y"], alpha=2.0)], {"x": x}, [("y", T.FLOAT)], blocked_at=lambda to: True, converter=False)
     node("CastLike", 15, {"x": x}, consts=dict(l=np.zeros(1, np.float16)), out_types=[T.FLOAT16])
 
 

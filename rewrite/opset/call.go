@@ -126,7 +126,7 @@ func (c *call) ints(hint string, v ...int64) string {
 }
 
 // intsAttr moves the attribute called name, a list of integers, into a constant of one axis and gives its name; "" when the node
-// has no such attribute or an empty one, which means the same in every version.
+// has no such attribute or an empty one, which is dropped.
 func (c *call) intsAttr(name string) (input string, ok bool) {
 	a := c.node.Attr(name)
 	switch {
@@ -179,7 +179,9 @@ func (c *call) scalarLike(hint string, v float32, like string) (string, bool) {
 	case ok:
 		return c.ahead("Cast", hint, []string{f32()}, graph.Int("to", int64(d))), true
 	case c.to >= 15:
-		return c.ahead("CastLike", hint, []string{f32(), like}), true
+		out := c.ahead("CastLike", hint, []string{f32(), like})
+		c.own[c.before[len(c.before)-1]] = true
+		return out, true
 	}
 	c.refuse("the element type of %q is not known, and version %d has no CastLike", like, c.to)
 	return "", false

@@ -22,6 +22,9 @@ func castFNUZ(c *call) {
 
 // castLikeFNUZ is castFNUZ for the type of the second input.
 func castLikeFNUZ(c *call) {
+	if c.own[c.node] {
+		return
+	}
 	d, ok := c.dtype(c.node.Input(1))
 	if !ok {
 		c.refuse("the element type of %q is not known; casts to the float8 fnuz types changed", c.node.Input(1))

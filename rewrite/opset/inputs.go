@@ -10,24 +10,24 @@ import (
 // axesInput: Op(x; axes) → Op(x, axes). An absent or empty list stays absent: all axes for the reductions, all axes of extent 1
 // for Squeeze.
 func axesInput(c *call) {
+	given := c.node.Attr("axes") != nil
 	axes, ok := c.intsAttr("axes")
 	if !ok {
 		return
 	}
-	if axes == "" {
-		if c.op == "Unsqueeze" {
-			if c.node.Attr("axes") == nil {
-				c.refuse("attribute \"axes\" is missing")
-				return
-			}
-			axes = c.ints("axes")
-			c.node.DropAttr("axes")
-		} else {
+	if c.op == "Unsqueeze" && axes == "" {
+		if !given {
+			c.refuse("attribute \"axes\" is missing")
 			return
 		}
+		axes = c.ints("axes")
 	}
-	c.setInput(1, axes)
-	c.done()
+	if axes != "" {
+		c.setInput(1, axes)
+	}
+	if given {
+		c.done()
+	}
 }
 
 // sliceInputs: Slice(x; starts, ends, axes) → Slice(x, starts, ends, axes). Absent axes meant the first len(starts) ones; from 10
@@ -55,7 +55,6 @@ func sliceInputs(c *call) {
 		}
 		if in == "" {
 			in = c.ints(name)
-			c.node.DropAttr(name)
 		}
 		c.setInput(1+i, in)
 	}
@@ -114,7 +113,6 @@ func padInputs(c *call) {
 	}
 	if pads == "" {
 		pads = c.ints("pads")
-		c.node.DropAttr("pads")
 	}
 	c.setInput(1, pads)
 	if value != nil && mode == "constant" && math.Float32bits(value.Float) != 0 {
@@ -129,8 +127,12 @@ func padInputs(c *call) {
 }
 
 // clipBounds: Clip(x; min, max) → Clip(x, min, max). A bound that is the attribute's default is left out: the text of both versions
-// gives the limits of the element type for it.
+// gives the limits of the element type for it. What a minimum above the maximum means is settled from 13 on only.
 func clipBounds(c *call) {
+	if lo, hi := c.node.AttrFloat("min", -math.MaxFloat32), c.node.AttrFloat("max", math.MaxFloat32); lo > hi {
+		c.refuse("min %g is above max %g, which has no settled meaning before version 13", lo, hi)
+		return
+	}
 	for i, b := range []struct {
 		name string
 		def  float32

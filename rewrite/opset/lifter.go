@@ -21,6 +21,7 @@ type lifter struct {
 
 	blocked Blockers
 	stuck   map[*graph.Node]bool // blocked once is enough
+	own     map[*graph.Node]bool // CastLike nodes that a conversion made, for types that float8 is not among
 	changes []Change
 }
 
@@ -57,7 +58,7 @@ type site struct {
 }
 
 func newLifter(to int64, names *graph.Names, types typer) *lifter {
-	l := &lifter{to: to, names: names, types: types, table: make(map[change]*step, len(steps)), stuck: map[*graph.Node]bool{}}
+	l := &lifter{to: to, names: names, types: types, table: make(map[change]*step, len(steps)), stuck: map[*graph.Node]bool{}, own: map[*graph.Node]bool{}}
 	for i := range steps {
 		l.table[change{steps[i].op, steps[i].at}] = &steps[i]
 	}

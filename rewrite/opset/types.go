@@ -1,6 +1,9 @@
 package opset
 
-import "github.com/fp8rewrite/fp8rewrite/graph"
+import (
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/rewrite/shape"
+)
 
 // typer tells the types of values as they were before the lift.
 type typer interface {
@@ -14,3 +17,6 @@ func (noTypes) Of(*graph.Graph, string) (graph.Type, bool) { return graph.Type{}
 type bodyTypes func(name string) (graph.Type, bool)
 
 func (t bodyTypes) Of(_ *graph.Graph, name string) (graph.Type, bool) { return t(name) }
+
+// inferTypes asks before the first change: shape knows the operators of every version, but a snapshot knows no later names.
+func inferTypes(m *graph.Model) typer { return shape.Infer(m) }
