@@ -1,0 +1,393 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	"github.com/fp8rewrite/fp8rewrite/report"
+)
+
+// Options say where a report is shown.
+type Options struct {
+	// Width is the number of columns of the terminal; 0 means any, as for a file or a pipe.
+	Width int
+	// Color allows ANSI colors; see Color.
+	Color bool
+	// All gives each layer a row and each kept layer a sentence. Without it, layers that have no weight and share a reason become
+	// one row where they are more than a few, and only the first few sentences of a reason are shown.
+	All bool
+}
+
+const (
+	fewLayers = 3  // layers without a weight and with one reason that still get a row each
+	maxName   = 64 // columns of a name in a wide table
+	minName   = 20 // and in a narrow one, before columns are left out
+)
+
+// Table writes r for a terminal: the model and settings, a row for each layer, totals, then the reasons, changes and warnings in
+// words. Names from the model cannot break a line or steer the terminal. On a terminal too narrow for the table, names are cut and
+// then whole columns left out, which a line below the table says.
+func Table(w io.Writer, r *report.Report, o Options) error {
+	var b strings.Builder
+	o.head(&b, r)
+	if err := o.layers(&b, r); err != nil {
+		return fmt.Errorf("report: table: %w", err)
+	}
+	o.reasons(&b, r)
+	if len(r.Changes) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", o.paint(bold, "Changes to the model"))
+		for _, c := range r.Changes {
+			o.item(&b, string(c.Code), "", c.Sentence)
+		}
+	}
+	if len(r.Warnings) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", o.paint(bold, "Warnings"))
+		for _, c := range r.Warnings {
+			o.item(&b, string(c.Code), yellow, c.Sentence)
+		}
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("report: write: %w", err)
+	}
+	return nil
+}
+
+// head writes what went in, what came out and how.
+func (o Options) head(b *strings.Builder, r *report.Report) {
+	in, out := &r.Model.Input, r.Model.Output
+	names, opset, ir, bytes := safe(in.Name, maxName), count(in.Opset), count(in.IRVersion), size(in.Bytes)
+	if out == nil {
+		names += " (nothing written)"
+	} else {
+		names += arrow + safe(out.Name, maxName)
+		opset, ir = change(opset, count(out.Opset)), change(ir, count(out.IRVersion))
+		bytes = change(bytes, size(out.Bytes))
+	}
+	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
+	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
+	state := "calibrated"
+	if !r.State.Calibrated {
+		state = fmt.Sprintf("not calibrated (%s of %s delayed layers initialized)", count(r.State.InitializedLayers),
+			count(r.State.DelayedLayers))
+	}
+	if r.Settings.Recipe != "" {
+		state = "recipe " + line(r.Settings.Recipe) + ", " + state
+	}
+	fmt.Fprintln(b, wrap(state, o.Width, "  "))
+}
+
+// column is one column of the table. Those with a higher rank leave a narrow table first.
+type column struct {
+	title string
+	right bool
+	rank  int
+}
+
+// The name and the rule stay in the narrowest table.
+var tableColumns = []column{
+	{"layer", false, 0}, {"op", false, 9}, {"rule or reason", false, 0}, {"shape", false, 2}, {"dtype", false, 5},
+	{"amax", true, 7}, {"scale", true, 6}, {"SQNR dB", true, 1}, {"saturated", true, 4}, {"flushed", true, 8}, {"bytes", true, 3},
+}
+
+const nameColumn, ruleColumn, dtypeColumn = 0, 2, 4
+
+// layers writes the table itself.
+func (o Options) layers(b *strings.Builder, r *report.Report) error {
+	if len(r.Layers) == 0 {
+		fmt.Fprintf(b, "\nThe model has no MatMul, Gemm or Float8Linear.\n")
+		return nil
+	}
+	rows := o.rows(r)
+	t := &r.Totals
+	footer := []string{count(t.Rewritten) + " of " + layers(t.Layers), "", "rewritten", short(t.Elements), "", "", "", "",
+		count(t.Saturated), count(t.Flushed), change(size(t.BytesBefore), size(t.BytesAfter))}
+	shown, left := o.fit(rows, footer)
+
+	align, padding := make([]tw.Align, len(shown)), make([]tw.Padding, len(shown))
+	for i, c := range shown {
+		align[i] = tw.AlignLeft
+		padding[i] = tw.Padding{Right: "  ", Overwrite: true}
+		if i == len(shown)-1 {
+			padding[i].Right = ""
+		}
+		if tableColumns[c].right {
+			align[i] = tw.AlignRight
+		}
+	}
+	// The library would shout headers, wrap long cells and measure by the locale; the cells here are final.
+	section := tw.CellConfig{
+		Formatting: tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off},
+		Alignment:  tw.CellAlignment{Global: tw.AlignLeft, PerColumn: align},
+		Padding:    tw.CellPadding{PerColumn: padding},
+	}
+	var out strings.Builder
+	table := tablewriter.NewTable(&out,
+		tablewriter.WithConfig(tablewriter.Config{Header: section, Row: section, Footer: section}),
+		tablewriter.WithEastAsian(tw.Off),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Symbols: tw.NewSymbols(tw.StyleLight),
+			Borders: tw.Border{Left: tw.Off, Right: tw.Off, Top: tw.Off, Bottom: tw.Off},
+			Settings: tw.Settings{
+				Separators: tw.Separators{ShowHeader: tw.On, ShowFooter: tw.On, BetweenRows: tw.Off, BetweenColumns: tw.Off},
+				Lines:      tw.Lines{ShowTop: tw.Off, ShowBottom: tw.Off, ShowHeaderLine: tw.On, ShowFooterLine: tw.On},
+			},
+		})))
+	pick := func(cells []string, p paint) []string {
+		picked := make([]string, len(shown))
+		for i, c := range shown {
+			picked[i] = o.paint(p, cells[c])
+		}
+		return picked
+	}
+	titles := make([]string, len(tableColumns))
+	for i, c := range tableColumns {
+		titles[i] = c.title
+	}
+	table.Header(pick(titles, bold))
+	for _, row := range rows {
+		cells := pick(row.cells, "")
+		for i, c := range shown {
+			if c == ruleColumn {
+				cells[i] = o.paint(row.paint, cells[i])
+			}
+		}
+		if err := table.Append(cells); err != nil {
+			return err
+		}
+	}
+	table.Footer(pick(footer, bold))
+	if err := table.Render(); err != nil {
+		return err
+	}
+	b.WriteByte('\n')
+	for text := range strings.Lines(out.String()) {
+		b.WriteString(strings.TrimRight(text, " \n") + "\n")
+	}
+	if len(left) > 0 {
+		note := fmt.Sprintf("Left out at %d columns: %s. The JSON report and a wider terminal have them.", o.Width, strings.Join(left, ", "))
+		fmt.Fprintln(b, o.paint(dim, wrap(note, o.Width, "")))
+	}
+	return nil
+}
+
+// row is one line of the table.
+type row struct {
+	cells []string
+	paint paint // of the rule or reason
+}
+
+// rows gives each layer its row, and folds the many that have no weight.
+func (o Options) rows(r *report.Report) []row {
+	folded := map[report.ReasonCode]int64{}
+	for i := range r.Layers {
+		if l := &r.Layers[i]; foldable(l) {
+			folded[l.Reason.Code]++
+		}
+	}
+	var rows []row
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		if !o.All && foldable(l) && folded[l.Reason.Code] > fewLayers {
+			continue
+		}
+		rows = append(rows, layerRow(l))
+	}
+	if o.All {
+		return rows
+	}
+	for _, c := range r.Totals.Reasons {
+		if n := folded[c.Code]; n > fewLayers {
+			cells := make([]string, len(tableColumns))
+			cells[nameColumn], cells[ruleColumn] = "("+layers(n)+")", word(string(c.Code))
+			rows = append(rows, row{cells, yellow})
+		}
+	}
+	return rows
+}
+
+// foldable reports whether a layer was kept and has no weight to show.
+func foldable(l *report.Layer) bool {
+	return l.Decision == report.Kept && l.Weight == "" && l.Reason != nil
+}
+
+func layerRow(l *report.Layer) row {
+	name := safe(l.Name, maxName)
+	if l.Graph != "" {
+		name = cut(name+" in "+safe(l.Graph, maxName), maxName)
+	}
+	if l.Decision != report.Rewritten {
+		why := none
+		if l.Reason != nil {
+			why = word(string(l.Reason.Code))
+		}
+		bytes := none
+		if l.BytesBefore > 0 || l.BytesAfter > 0 {
+			bytes = change(size(l.BytesBefore), size(l.BytesAfter))
+		}
+		return row{[]string{name, word(l.Op), why, shape(l.Shape), change(word(l.DTypeBefore), word(l.DTypeAfter)), amax(l), scale(l.QuantScale),
+			sqnr(l), none, none, bytes}, yellow}
+	}
+	bytes := change(size(l.BytesBefore), size(l.BytesAfter))
+	if l.SharedWith != "" {
+		bytes = "shared"
+	}
+	return row{[]string{name, word(l.Op), word(string(l.Rule)), shape(l.Shape), change(word(l.DTypeBefore), word(l.DTypeAfter)), amax(l),
+		scale(l.QuantScale), sqnr(l), count(l.Saturated), count(l.Flushed), bytes}, green}
+}
+
+// fit chooses the columns to show, as indices, and the titles of those left out. Where the table is too wide it shortens element
+// types, then leaves out columns, then cuts names to the room that is left.
+func (o Options) fit(rows []row, footer []string) (shown []int, left []string) {
+	widths := make([]int, len(tableColumns))
+	measure := func(c int) {
+		widths[c] = max(columns(tableColumns[c].title), columns(footer[c]))
+		for _, r := range rows {
+			widths[c] = max(widths[c], columns(r.cells[c]))
+		}
+	}
+	gone := make([]bool, len(tableColumns))
+	room := func() int { // what is left for names
+		rest := o.Width
+		for c := range tableColumns {
+			if c != nameColumn && !gone[c] {
+				rest -= widths[c] + 2
+			}
+		}
+		return rest
+	}
+	for c := range tableColumns {
+		measure(c)
+	}
+	narrow := func() bool { return o.Width > 0 && room() < min(widths[nameColumn], minName) }
+	if narrow() {
+		for _, r := range rows {
+			r.cells[dtypeColumn] = shortDTypes.Replace(r.cells[dtypeColumn])
+		}
+		measure(dtypeColumn)
+	}
+	for narrow() {
+		worst := nameColumn
+		for c := range tableColumns {
+			if !gone[c] && tableColumns[c].rank > tableColumns[worst].rank {
+				worst = c
+			}
+		}
+		if worst == nameColumn {
+			break
+		}
+		gone[worst] = true
+	}
+	// A wide column that left may have made room for narrow ones that left before it.
+	for rank := 1; o.Width > 0 && rank < 10; rank++ {
+		for c := range tableColumns {
+			if gone[c] && tableColumns[c].rank == rank {
+				gone[c] = false
+				gone[c] = narrow()
+			}
+		}
+	}
+	if o.Width > 0 {
+		names := max(room(), 8)
+		for _, r := range rows {
+			r.cells[nameColumn] = cut(r.cells[nameColumn], names)
+		}
+		footer[nameColumn] = cut(footer[nameColumn], names)
+	}
+	for c := range tableColumns {
+		if gone[c] {
+			left = append(left, tableColumns[c].title)
+		} else {
+			shown = append(shown, c)
+		}
+	}
+	return shown, left
+}
+
+// shortDTypes names element types as their users do where the table has no room for the full names. Longer names come first.
+var shortDTypes = strings.NewReplacer("float8e4m3fnuz", "e4m3fnuz", "float8e5m2fnuz", "e5m2fnuz", "float8e4m3fn", "e4m3", "float8e5m2", "e5m2",
+	"bfloat16", "bf16", "float16", "f16", "float32", "f32", "float64", "f64")
+
+// said is one sentence about kept layers, with the layers it is about.
+type said struct {
+	sentence string
+	names    []string // the first few
+	layers   int64
+	weight   bool // the layers have weights, so their names mean something
+}
+
+// reasons writes why layers were kept, in the order of the closed list; layers with the same sentence share a line.
+func (o Options) reasons(b *strings.Builder, r *report.Report) {
+	if r.Totals.Kept == 0 {
+		return
+	}
+	lines := map[report.ReasonCode][]*said{}
+	index := map[report.Reason]*said{}
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		if l.Decision != report.Kept || l.Reason == nil {
+			continue
+		}
+		s := index[*l.Reason]
+		if s == nil {
+			s = &said{sentence: l.Reason.Sentence}
+			index[*l.Reason] = s
+			lines[l.Reason.Code] = append(lines[l.Reason.Code], s)
+		}
+		s.layers++
+		s.weight = s.weight || !foldable(l)
+		if o.All || len(s.names) < fewLayers {
+			s.names = append(s.names, safe(l.Name, maxName))
+		}
+	}
+	fmt.Fprintf(b, "\n%s\n", o.paint(bold, "Kept"))
+	for _, c := range r.Totals.Reasons {
+		rest := c.Layers
+		for i, s := range lines[c.Code] {
+			if i == fewLayers && !o.All {
+				break
+			}
+			rest -= s.layers
+			o.item(b, string(c.Code), yellow, s.who(o.All)+": "+s.sentence)
+		}
+		if rest > 0 {
+			o.item(b, string(c.Code), yellow, fmt.Sprintf("and %s more %s", count(rest), plural(rest)))
+		}
+	}
+}
+
+// who names the layers a sentence is about, or counts them.
+func (s *said) who(all bool) string {
+	if !all && !s.weight && s.layers > fewLayers {
+		return layers(s.layers)
+	}
+	names := strings.Join(s.names, ", ")
+	if more := s.layers - int64(len(s.names)); more > 0 {
+		names += fmt.Sprintf(" and %s more", count(more))
+	}
+	return names
+}
+
+func layers(n int64) string { return count(n) + " " + plural(n) }
+
+func plural(n int64) string {
+	if n == 1 {
+		return "layer"
+	}
+	return "layers"
+}
+
+// item writes one line of a list: a code and a sentence.
+func (o Options) item(b *strings.Builder, code string, p paint, text string) {
+	code = word(code)
+	text = wrap("  "+code+": "+line(text), o.Width, "    ")
+	if p != "" && o.Color {
+		text = strings.Replace(text, code, o.paint(p, code), 1)
+	}
+	fmt.Fprintln(b, text)
+}
