@@ -17,7 +17,7 @@ const (
 )
 
 func (o Options) paint(p paint, s string) string {
-	if !o.Color || s == "" {
+	if !o.Color || s == "" || p == "" {
 		return s
 	}
 	return "\x1b[" + string(p) + "m" + s + "\x1b[0m"

@@ -17,9 +17,12 @@ type grid struct {
 
 // write lays the grid out, without spaces at the ends of lines.
 func (g *grid) write(b *strings.Builder) error {
-	align := make([]tw.Align, len(g.right))
+	align, padding := make([]tw.Align, len(g.right)), make([]tw.Padding, len(g.right))
 	for i, right := range g.right {
 		align[i] = tw.AlignLeft
+		if padding[i].Overwrite = true; i < len(g.right)-1 {
+			padding[i].Right = "  "
+		}
 		if right {
 			align[i] = tw.AlignRight
 		}
@@ -27,7 +30,7 @@ func (g *grid) write(b *strings.Builder) error {
 	section := tw.CellConfig{
 		Formatting: tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off},
 		Alignment:  tw.CellAlignment{Global: tw.AlignLeft, PerColumn: align},
-		Padding:    tw.CellPadding{Global: tw.Padding{Left: "", Right: "  ", Overwrite: true}},
+		Padding:    tw.CellPadding{PerColumn: padding},
 	}
 	var out strings.Builder
 	table := tablewriter.NewTable(&out,

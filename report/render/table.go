@@ -5,10 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/renderer"
-	"github.com/olekukonko/tablewriter/tw"
-
 	"github.com/fp8rewrite/fp8rewrite/report"
 )
 
@@ -108,36 +104,6 @@ func (o Options) layers(b *strings.Builder, r *report.Report) error {
 		count(t.Saturated), count(t.Flushed), change(size(t.BytesBefore), size(t.BytesAfter))}
 	shown, left := o.fit(rows, footer)
 
-	align, padding := make([]tw.Align, len(shown)), make([]tw.Padding, len(shown))
-	for i, c := range shown {
-		align[i] = tw.AlignLeft
-		padding[i] = tw.Padding{Right: "  ", Overwrite: true}
-		if i == len(shown)-1 {
-			padding[i].Right = ""
-		}
-		if tableColumns[c].right {
-			align[i] = tw.AlignRight
-		}
-	}
-	// The library would shout headers, wrap long cells and measure by the locale; the cells here are final.
-	section := tw.CellConfig{
-		Formatting: tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off},
-		Alignment:  tw.CellAlignment{Global: tw.AlignLeft, PerColumn: align},
-		Padding:    tw.CellPadding{PerColumn: padding},
-	}
-	var out strings.Builder
-	table := tablewriter.NewTable(&out,
-		tablewriter.WithConfig(tablewriter.Config{Header: section, Row: section, Footer: section}),
-		tablewriter.WithEastAsian(tw.Off),
-		tablewriter.WithTrimSpace(tw.Off),
-		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
-			Symbols: tw.NewSymbols(tw.StyleLight),
-			Borders: tw.Border{Left: tw.Off, Right: tw.Off, Top: tw.Off, Bottom: tw.Off},
-			Settings: tw.Settings{
-				Separators: tw.Separators{ShowHeader: tw.On, ShowFooter: tw.On, BetweenRows: tw.Off, BetweenColumns: tw.Off},
-				Lines:      tw.Lines{ShowTop: tw.Off, ShowBottom: tw.Off, ShowHeaderLine: tw.On, ShowFooterLine: tw.On},
-			},
-		})))
 	pick := func(cells []string, p paint) []string {
 		picked := make([]string, len(shown))
 		for i, c := range shown {
@@ -149,7 +115,10 @@ func (o Options) layers(b *strings.Builder, r *report.Report) error {
 	for i, c := range tableColumns {
 		titles[i] = c.title
 	}
-	table.Header(pick(titles, bold))
+	g := grid{titles: pick(titles, bold), footer: pick(footer, bold)}
+	for _, c := range shown {
+		g.right = append(g.right, tableColumns[c].right)
+	}
 	for _, row := range rows {
 		cells := pick(row.cells, "")
 		for i, c := range shown {
@@ -157,17 +126,11 @@ func (o Options) layers(b *strings.Builder, r *report.Report) error {
 				cells[i] = o.paint(row.paint, cells[i])
 			}
 		}
-		if err := table.Append(cells); err != nil {
-			return err
-		}
-	}
-	table.Footer(pick(footer, bold))
-	if err := table.Render(); err != nil {
-		return err
+		g.rows = append(g.rows, cells)
 	}
 	b.WriteByte('\n')
-	for text := range strings.Lines(out.String()) {
-		b.WriteString(strings.TrimRight(text, " \n") + "\n")
+	if err := g.write(b); err != nil {
+		return err
 	}
 	if len(left) > 0 {
 		note := fmt.Sprintf("Left out at %d columns: %s. The JSON report and a wider terminal have them.", o.Width, strings.Join(left, ", "))
