@@ -22,7 +22,16 @@ func Encode(w io.Writer, r *Report) error {
 	if err := r.check(true); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	buf := appendValue(nil, reflect.ValueOf(r).Elem(), 0)
+	return writeCanonical(w, reflect.ValueOf(r).Elem())
+}
+
+// EncodeInspection writes what inspect found in the same canonical form. It fails on write errors.
+func EncodeInspection(w io.Writer, in *Inspection) error {
+	return writeCanonical(w, reflect.ValueOf(in).Elem())
+}
+
+func writeCanonical(w io.Writer, v reflect.Value) error {
+	buf := appendValue(nil, v, 0)
 	if _, err := w.Write(append(buf, '\n')); err != nil {
 		return fmt.Errorf("report: write: %w", err)
 	}

@@ -127,6 +127,24 @@ func TestStringsAreSafeOnATerminalAndReadBack(t *testing.T) {
 	}
 }
 
+func TestAnInspectionHasTheSameCanonicalForm(t *testing.T) {
+	in := &report.Inspection{SchemaVersion: report.SchemaVersion, Layers: []report.InspectedLayer{{Name: "<fc1>\u009b",
+		Float8: &report.Float8State{ScaleInput: 0.1, AmaxInput: []report.Float32{report.Float32(notANumber), 2}}}}}
+	var buf bytes.Buffer
+	if err := report.EncodeInspection(&buf, in); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"name": "<fc1>\u009b"`, `"shape": [],`, `"scale_input": 0.1,`, `"amax_input": ["NaN", 2],`, `"reason": null,`,
+		`"opsets": [],`, "\n}\n"} {
+		if !strings.Contains(buf.String(), want) {
+			t.Errorf("no %s in\n%s", want, buf.String())
+		}
+	}
+	if err := report.EncodeInspection(fullDisk{}, in); !errors.Is(err, errFull) {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*report.Report)

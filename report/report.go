@@ -33,7 +33,7 @@ type Report struct {
 // Model names the file that went in and the file that came out.
 type Model struct {
 	Input Artifact `json:"input"`
-	// Output is nil where nothing was written, as under --dry-run.
+	// Output is nil where there is none. Under --dry-run it is the planned file, without digests.
 	Output *Artifact `json:"output"`
 }
 
@@ -41,7 +41,7 @@ type Model struct {
 type Artifact struct {
 	// Name is the base name only: a report must not depend on where the model lies.
 	Name string `json:"name" class:"exact"`
-	// SHA256 is the digest, in lower-case hex, of the model file's bytes.
+	// SHA256 is the digest, in lower-case hex, of the model file's bytes; "" for a file that was planned and not written.
 	SHA256 string `json:"sha256" class:"exact"`
 	// Format is "onnx".
 	Format string `json:"format" class:"exact"`
@@ -80,7 +80,7 @@ type Settings struct {
 	PowerOfTwo     bool     `json:"power_of_two" class:"exact"`
 	PerChannel     bool     `json:"per_channel" class:"exact"`
 	Weights        string   `json:"weights" class:"exact"` // "float8" or "original"
-	Emit           string   `json:"emit" class:"exact"`    // "function" or "qdq"
+	Emit           string   `json:"emit" class:"exact"`    // "float8linear" or "qdq"
 	Include        []string `json:"include" class:"exact"`
 	Exclude        []string `json:"exclude" class:"exact"`
 	MultipleOf     int64    `json:"multiple_of" class:"exact"` // 0 and 1: no rule

@@ -53,7 +53,7 @@ func sample() *report.Report {
 			Output: &out,
 		},
 		Settings: report.Settings{
-			Recipe: "i:del,w:del,go:del h16 max", HistoryLen: 16, AmaxCompute: "max", Weights: "float8", Emit: "function",
+			Recipe: "i:del,w:del,go:del h16 max", HistoryLen: 16, AmaxCompute: "max", Weights: "float8", Emit: "float8linear",
 			Exclude: []string{"re:^debug"},
 		},
 		State:  report.State{DelayedLayers: 1},

@@ -38,7 +38,9 @@ func walk(t *testing.T, typ reflect.Type, path string, leaves []leaf) []leaf {
 		case ft.Kind() == reflect.Pointer:
 			ft, kind = ft.Elem(), " or null"
 		case ft.Kind() == reflect.Slice:
-			ft, kind, at = ft.Elem(), " array", at+"[]"
+			if ft, kind = ft.Elem(), " array"; ft.Kind() == reflect.Struct {
+				at += "[]"
+			}
 		}
 		if ft.Kind() == reflect.Struct {
 			if class != "" {
@@ -65,7 +67,7 @@ func walk(t *testing.T, typ reflect.Type, path string, leaves []leaf) []leaf {
 		default:
 			t.Errorf("%s.%s: %s has no canonical form", typ, f.Name, f.Type)
 		}
-		leaves = append(leaves, leaf{strings.TrimSuffix(at, "[]"), kind, class})
+		leaves = append(leaves, leaf{at, kind, class})
 	}
 	return leaves
 }
@@ -117,10 +119,14 @@ func TestTheDocumentedSchemaIsTheSchema(t *testing.T) {
 		}
 	}
 
-	var got, want []leaf
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z][^`]*)` \\| ([^|]*) \\| (exact|tolerant|volatile) \\|").FindAllStringSubmatch(text, -1) {
-		got = append(got, leaf{m[1], m[2], m[3]})
+	reportPart, rest, ok := strings.Cut(text, "\n## Inspection\n")
+	if !ok {
+		t.Fatalf("%s has no section on inspection", doc)
 	}
+	if got, want := documented(rest), walk(t, reflect.TypeFor[report.Inspection](), "", nil); !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: the fields of an inspection are\n%v\nwant\n%v", doc, got, want)
+	}
+	var want []leaf
 	for _, l := range walk(t, reflect.TypeFor[report.Report](), "", nil) {
 		// The two artifacts of a model have the same fields and are described once.
 		if strings.HasPrefix(l.path, "model.output.") {
@@ -129,9 +135,17 @@ func TestTheDocumentedSchemaIsTheSchema(t *testing.T) {
 		l.path = strings.Replace(l.path, "model.input.", "model.*.", 1)
 		want = append(want, l)
 	}
-	if !reflect.DeepEqual(got, want) {
+	if got := documented(reportPart); !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: the fields are\n%v\nwant\n%v", doc, got, want)
 	}
+}
+
+// documented lists the fields in the tables of a part of the page.
+func documented(text string) (leaves []leaf) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z][^`]*)` \\| ([^|]*) \\| (exact|tolerant|volatile) \\|").FindAllStringSubmatch(text, -1) {
+		leaves = append(leaves, leaf{m[1], m[2], m[3]})
+	}
+	return leaves
 }
 
 func codeTable[C ~string](list []report.CodeInfo[C]) string {

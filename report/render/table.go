@@ -57,10 +57,14 @@ func Table(w io.Writer, r *report.Report, o Options) error {
 func (o Options) head(b *strings.Builder, r *report.Report) {
 	in, out := &r.Model.Input, r.Model.Output
 	names, opset, ir, bytes := safe(in.Name, maxName), count(in.Opset), count(in.IRVersion), size(in.Bytes)
-	if out == nil {
-		names += " (nothing written)"
-	} else {
+	switch {
+	case out == nil:
+		names += " (no output)"
+	default:
 		names += arrow + safe(out.Name, maxName)
+		if out.SHA256 == "" {
+			names += " (planned, not written)"
+		}
 		opset, ir = change(opset, count(out.Opset)), change(ir, count(out.IRVersion))
 		bytes = change(bytes, size(out.Bytes))
 	}

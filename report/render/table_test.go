@@ -38,7 +38,7 @@ func model() *report.Report {
 		Kind: report.KindConvert,
 		Model: report.Model{
 			Input:  report.Artifact{Name: "small.onnx", Format: "onnx", Bytes: 3_400_000, IRVersion: 8, Opset: 17},
-			Output: &report.Artifact{Name: "small.fp8.onnx", Format: "onnx", Bytes: 1_100_000, IRVersion: 9, Opset: 19},
+			Output: &report.Artifact{Name: "small.fp8.onnx", SHA256: "00", Format: "onnx", Bytes: 1_100_000, IRVersion: 9, Opset: 19},
 		},
 		Settings: report.Settings{Recipe: "i:del,w:del,go:del h16 max", HistoryLen: 16},
 		State:    report.State{DelayedLayers: 4},
@@ -113,11 +113,14 @@ func TestTablesAreTheGoldenFiles(t *testing.T) {
 	empty := &report.Report{Kind: report.KindConvert, Model: report.Model{Input: report.Artifact{Name: "add.onnx", Format: "onnx", Bytes: 90, IRVersion: 10, Opset: 21}},
 		State: report.State{Calibrated: true}, Warnings: []report.Warning{report.NewWarning(report.WarnNothingRewritten, "model")}}
 	empty.Finish()
+	planned := model()
+	planned.Model.Output.SHA256 = ""
 	for name, c := range map[string]struct {
 		r *report.Report
 		o render.Options
 	}{
 		"wide":     {model(), render.Options{}},
+		"planned":  {planned, render.Options{Width: 200}},
 		"all":      {model(), render.Options{All: true}},
 		"width120": {model(), render.Options{Width: 120}},
 		"width80":  {model(), render.Options{Width: 80}},
