@@ -73,13 +73,13 @@ func castFast16(t *tally, dst []byte, src []uint16, source Source16, l *layout, 
 		castKernel16(&codes[0], &values[0], kernelTurn, &p, t, source, withError)
 		copy(dst, codes[:len(src)])
 	}
-	if source == FromBFloat16 {
+	if source == FromBFloat16 && oddLanesApart {
 		t.sumSq, t.errSq = interleave(t.sumSq), interleave(t.errSq)
 	}
 }
 
-// interleave puts the lanes of the bfloat16 kernels, which take even elements
-// and odd ones apart, in the order of the elements.
+// interleave puts the lanes of bfloat16 kernels that take even elements and odd
+// ones apart in the order of the elements.
 func interleave(v [16]float64) (w [16]float64) {
 	for i := range 8 {
 		w[2*i], w[2*i+1] = v[i], v[8+i]

@@ -13,6 +13,8 @@ const (
 	avx512Kernels
 )
 
+func (s instructionSet) String() string { return [...]string{"plain", "avx2", "avx512"}[s] }
+
 var best = detect()
 
 func detect() instructionSet {
@@ -25,6 +27,9 @@ func detect() instructionSet {
 	}
 	return avx2Kernels
 }
+
+// oddLanesApart: the bfloat16 kernels keep even elements' lanes before odd ones'.
+const oddLanesApart = true
 
 func haveKernels() bool { return best != noKernels }
 

@@ -4,7 +4,6 @@ package float8
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -20,7 +19,7 @@ func eachInstructionSet(t *testing.T, f func(t *testing.T)) {
 	defer func() { best = detected }()
 	for set := noKernels + 1; set <= detected; set++ {
 		best = set
-		t.Run(fmt.Sprintf("set%d", set), f)
+		t.Run(set.String(), f)
 	}
 }
 
@@ -204,4 +203,19 @@ func TestAmaxKernels(t *testing.T) {
 			}
 		}
 	})
+}
+
+func benchPaths() []benchPath {
+	use := func(set instructionSet) func() func() {
+		return func() func() {
+			detected := best
+			best = set
+			return func() { best = detected }
+		}
+	}
+	paths := []benchPath{{"plain", use(noKernels)}}
+	for set := noKernels + 1; set <= best; set++ {
+		paths = append(paths, benchPath{set.String(), use(set)})
+	}
+	return paths
 }

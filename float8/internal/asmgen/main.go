@@ -1,4 +1,5 @@
-// Command asmgen writes the amd64 kernels of package float8. It is a module of
+// Command asmgen writes the amd64 kernels of package float8, with avo, and the
+// arm64 ones. It is a module of
 // its own so that its generator does not become a requirement of the package.
 //
 // Every cast kernel has the Go signature
@@ -17,6 +18,10 @@
 package main
 
 import (
+	"flag"
+	"fmt"
+	"os"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 )
@@ -70,6 +75,14 @@ const (
 func imm(v uint64) operand.Op { return operand.Imm(v) }
 
 func main() {
+	arm64 := flag.String("arm64", "", "`file` for the NEON kernels")
+	flag.Parse()
+	if *arm64 != "" {
+		if err := writeNEON(*arm64); err != nil {
+			fmt.Fprintln(os.Stderr, "asmgen:", err)
+			os.Exit(1)
+		}
+	}
 	ConstraintExpr("!purego")
 	for _, s := range []source{float32Source, float16Source, bfloat16Source} {
 		for _, withError := range []bool{false, true} {
