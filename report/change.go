@@ -34,11 +34,11 @@ func Changes() []CodeInfo[ChangeCode] {
 	return []CodeInfo[ChangeCode]{
 		{ChangeOpsetLifted, "the opset of the default domain was lifted from {before} to {after}, which the float8 Cast needs"},
 		{ChangeIRLifted, "the IR version was lifted from {before} to {after}"},
-		{ChangeOperatorConverted, "the operator {op} changed between opsets; {count} nodes were converted"},
+		{ChangeOperatorConverted, "the operator {op} changed between opsets; nodes converted: {count}"},
 		{ChangeInputDropped, "the graph input {input} was dropped: it is an initializer, which cannot be overridden"},
 		{ChangeFunctionInlined, "the function {function} was inlined, because it holds layers to rewrite"},
 		{ChangeFunctionAdded, "the function {function} was added; it holds the operator's body in standard operators"},
-		{ChangeWeightDuplicated, "the original of the weight {weight} was kept for {count} other uses"},
+		{ChangeWeightDuplicated, "the original of the weight {weight} was kept as well; other uses of it: {count}"},
 		{ChangeExternalData, "the weights were written to the external data file {file}"},
 	}
 }
@@ -46,9 +46,9 @@ func Changes() []CodeInfo[ChangeCode] {
 // Warnings lists every warning in order, with the template of its sentence.
 func Warnings() []CodeInfo[WarningCode] {
 	return []CodeInfo[WarningCode]{
-		{WarnUncalibrated, "{count} layers use delayed scaling and have seen no data: calibrate the model before it is used"},
+		{WarnUncalibrated, "layers that use delayed scaling and have seen no data: {count}; calibrate the model before it is used"},
 		{WarnNothingRewritten, "no layer was rewritten"},
-		{WarnAlreadyConverted, "the model holds {count} Float8Linear layers already; they were left as they are"},
+		{WarnAlreadyConverted, "Float8Linear layers that the model held already and that were left as they are: {count}"},
 		{WarnModelKept, "the model was kept as it is: {why}"},
 		{WarnAssumedConstant, "the initializer {weight} is a graph input and was taken for a constant; callers can no longer replace it"},
 		{WarnPatternUnmatched, "the {list} pattern {pattern} matches no layer"},

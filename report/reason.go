@@ -72,7 +72,7 @@ func Reasons() []CodeInfo[ReasonCode] {
 		{ReasonWeightBatched, "the weight {weight} has shape {shape}: a batch of matrices is not one linear layer"},
 		{ReasonWeightDType, "the weight {weight} is {dtype}, not float32, float16 or bfloat16"},
 		{ReasonWeightEmpty, "the weight {weight} has shape {shape} and so no elements"},
-		{ReasonWeightNonfinite, "the weight {weight} holds {count} elements that are NaN or infinite"},
+		{ReasonWeightNonfinite, "the weight {weight} holds elements that are NaN or infinite: {count}"},
 		{ReasonWeightQuantized, "the weight {weight} is already quantized as {dtype}"},
 		{ReasonWeightSparse, "the weight {weight} is a sparse tensor"},
 		{ReasonLeftConstantBatched, "the constant {weight} on the left is multiplied into the matrices of a batch of rank {rank}, " +
