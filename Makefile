@@ -1,4 +1,4 @@
-.PHONY: exhaustive generate-asm
+.PHONY: exhaustive generate-asm venvs interop corpus
 
 # Casts all 2^32 float32 inputs in every format; about nine minutes on two cores.
 exhaustive:
@@ -7,3 +7,26 @@ exhaustive:
 # Writes float8/*_amd64.s and *_arm64.s.
 generate-asm:
 	cd float8/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
+
+# Two Pythons with pinned packages: the newest onnx and ONNX Runtime, and ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is
+# left out aloud where it does not install.
+venvs: .venv-newest/ready .venv-121/ready
+
+.venv-newest/ready: interop/requirements-newest.txt
+	python3 -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.venv-121/ready: interop/requirements-121.txt
+	python3 -m venv --clear .venv-121
+	if .venv-121/bin/python -m pip install --quiet --disable-pip-version-check -r $<; then touch $@; \
+	else rm -rf .venv-121; echo "SKIPPED: ONNX Runtime 1.21 does not install here: it will check nothing"; fi
+
+# Has onnx and ONNX Runtime check, load and run what convert makes of testdata/models.
+interop: venvs
+	python3 interop/models.py
+
+# The same over a folder of models written by others; writes docs/CORPUS.md.
+CORPUS ?= $(or $(FP8REWRITE_CORPUS),../shared/corpus)
+corpus: venvs
+	python3 interop/corpus.py --corpus $(CORPUS)
