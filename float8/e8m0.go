@@ -45,6 +45,8 @@ func (r Rounding) String() string {
 // 2^127; under NoSaturate both are NaN. As in the specification's table the
 // range is compared with x itself, not with the rounded value. What that table
 // leaves unspecified is settled so: -0 is 0, any other negative value is NaN.
+// (The Python function that comes with ONNX works on the exponent field alone,
+// so it doubles subnormal powers of two and never gives NaN for small values.)
 func E8M0FromFloat32(x float32, r Rounding, o Overflow) E8M0 {
 	b := math.Float32bits(x)
 	switch {

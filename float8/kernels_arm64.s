@@ -49,96 +49,96 @@ loop:
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
 	WORD $0x3DC00822 // ldr q2, [x1, #32]
 	WORD $0x3DC00C23 // ldr q3, [x1, #48]
-	WORD $0x4E415804 // uzp2 v4.8h, v0.8h, v0.8h
-	WORD $0x4E435845 // uzp2 v5.8h, v2.8h, v2.8h
-	WORD $0x4E05588B // uzp2 v11.16b, v4.16b, v4.16b
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6EA067BD // umax v29.4s, v29.4s, v29.4s
-	WORD $0x6EBA3404 // cmhi v4.4s, v0.4s, v0.4s
+	WORD $0x4E415804 // uzp2 v4.8h, v0.8h, v1.8h
+	WORD $0x4E435845 // uzp2 v5.8h, v2.8h, v3.8h
+	WORD $0x4E05588B // uzp2 v11.16b, v4.16b, v5.16b
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6EA067BD // umax v29.4s, v29.4s, v0.4s
+	WORD $0x6EBA3404 // cmhi v4.4s, v0.4s, v26.4s
 	WORD $0x4EA09800 // cmeq v0.4s, v0.4s, #0
-	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6EA167BD // umax v29.4s, v29.4s, v29.4s
-	WORD $0x6EBA3425 // cmhi v5.4s, v1.4s, v1.4s
+	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v27.16b
+	WORD $0x6EA167BD // umax v29.4s, v29.4s, v1.4s
+	WORD $0x6EBA3425 // cmhi v5.4s, v1.4s, v26.4s
 	WORD $0x4EA09821 // cmeq v1.4s, v1.4s, #0
-	WORD $0x4E3B1C42 // and v2.16b, v2.16b, v2.16b
-	WORD $0x6EA267BD // umax v29.4s, v29.4s, v29.4s
-	WORD $0x6EBA3446 // cmhi v6.4s, v2.4s, v2.4s
+	WORD $0x4E3B1C42 // and v2.16b, v2.16b, v27.16b
+	WORD $0x6EA267BD // umax v29.4s, v29.4s, v2.4s
+	WORD $0x6EBA3446 // cmhi v6.4s, v2.4s, v26.4s
 	WORD $0x4EA09842 // cmeq v2.4s, v2.4s, #0
-	WORD $0x4E3B1C63 // and v3.16b, v3.16b, v3.16b
-	WORD $0x6EA367BD // umax v29.4s, v29.4s, v29.4s
-	WORD $0x6EBA3467 // cmhi v7.4s, v3.4s, v3.4s
+	WORD $0x4E3B1C63 // and v3.16b, v3.16b, v27.16b
+	WORD $0x6EA367BD // umax v29.4s, v29.4s, v3.4s
+	WORD $0x6EBA3467 // cmhi v7.4s, v3.4s, v26.4s
 	WORD $0x4EA09863 // cmeq v3.4s, v3.4s, #0
-	WORD $0x4E451884 // uzp1 v4.8h, v4.8h, v4.8h
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
-	WORD $0x4E061889 // uzp1 v9.16b, v4.16b, v4.16b
-	WORD $0x4E411800 // uzp1 v0.8h, v0.8h, v0.8h
-	WORD $0x4E431842 // uzp1 v2.8h, v2.8h, v2.8h
-	WORD $0x4E02180A // uzp1 v10.16b, v0.16b, v0.16b
-	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E451884 // uzp1 v4.8h, v4.8h, v5.8h
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
+	WORD $0x4E061889 // uzp1 v9.16b, v4.16b, v6.16b
+	WORD $0x4E411800 // uzp1 v0.8h, v0.8h, v1.8h
+	WORD $0x4E431842 // uzp1 v2.8h, v2.8h, v3.8h
+	WORD $0x4E02180A // uzp1 v10.16b, v0.16b, v2.16b
+	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v28.16b
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x3DC00420 // ldr q0, [x1, #16]
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
-	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
+	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v21.8h
 	WORD $0x3DC00820 // ldr q0, [x1, #32]
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x3DC00C20 // ldr q0, [x1, #48]
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
-	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
-	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
+	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v21.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
+	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v22.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685E // uadalp v30.4s, v2.8h
-	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v22.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685F // uadalp v31.4s, v2.8h
-	WORD $0x4E381C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
-	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v23.16b
+	WORD $0x4E381C00 // and v0.16b, v0.16b, v24.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
+	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $64, R1, R1
@@ -240,195 +240,195 @@ loop:
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
 	WORD $0x3DC00822 // ldr q2, [x1, #32]
 	WORD $0x3DC00C23 // ldr q3, [x1, #48]
-	WORD $0x4E415804 // uzp2 v4.8h, v0.8h, v0.8h
-	WORD $0x4E435845 // uzp2 v5.8h, v2.8h, v2.8h
-	WORD $0x4E05588B // uzp2 v11.16b, v4.16b, v4.16b
+	WORD $0x4E415804 // uzp2 v4.8h, v0.8h, v1.8h
+	WORD $0x4E435845 // uzp2 v5.8h, v2.8h, v3.8h
+	WORD $0x4E05588B // uzp2 v11.16b, v4.16b, v5.16b
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6EA065AD // umax v13.4s, v13.4s, v13.4s
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6EA065AD // umax v13.4s, v13.4s, v0.4s
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6EAC3404 // cmhi v4.4s, v0.4s, v0.4s
+	WORD $0x6EAC3404 // cmhi v4.4s, v0.4s, v12.4s
 	WORD $0x4EA09800 // cmeq v0.4s, v0.4s, #0
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6EA165AD // umax v13.4s, v13.4s, v13.4s
+	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v12.16b
+	WORD $0x6EA165AD // umax v13.4s, v13.4s, v1.4s
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6EAC3425 // cmhi v5.4s, v1.4s, v1.4s
+	WORD $0x6EAC3425 // cmhi v5.4s, v1.4s, v12.4s
 	WORD $0x4EA09821 // cmeq v1.4s, v1.4s, #0
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C42 // and v2.16b, v2.16b, v2.16b
-	WORD $0x6EA265AD // umax v13.4s, v13.4s, v13.4s
+	WORD $0x4E2C1C42 // and v2.16b, v2.16b, v12.16b
+	WORD $0x6EA265AD // umax v13.4s, v13.4s, v2.4s
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6EAC3446 // cmhi v6.4s, v2.4s, v2.4s
+	WORD $0x6EAC3446 // cmhi v6.4s, v2.4s, v12.4s
 	WORD $0x4EA09842 // cmeq v2.4s, v2.4s, #0
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C63 // and v3.16b, v3.16b, v3.16b
-	WORD $0x6EA365AD // umax v13.4s, v13.4s, v13.4s
+	WORD $0x4E2C1C63 // and v3.16b, v3.16b, v12.16b
+	WORD $0x6EA365AD // umax v13.4s, v13.4s, v3.4s
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6EAC3467 // cmhi v7.4s, v3.4s, v3.4s
+	WORD $0x6EAC3467 // cmhi v7.4s, v3.4s, v12.4s
 	WORD $0x4EA09863 // cmeq v3.4s, v3.4s, #0
-	WORD $0x4E451884 // uzp1 v4.8h, v4.8h, v4.8h
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
-	WORD $0x4E061889 // uzp1 v9.16b, v4.16b, v4.16b
-	WORD $0x4E411800 // uzp1 v0.8h, v0.8h, v0.8h
-	WORD $0x4E431842 // uzp1 v2.8h, v2.8h, v2.8h
-	WORD $0x4E02180A // uzp1 v10.16b, v0.16b, v0.16b
+	WORD $0x4E451884 // uzp1 v4.8h, v4.8h, v5.8h
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
+	WORD $0x4E061889 // uzp1 v9.16b, v4.16b, v6.16b
+	WORD $0x4E411800 // uzp1 v0.8h, v0.8h, v1.8h
+	WORD $0x4E431842 // uzp1 v2.8h, v2.8h, v3.8h
+	WORD $0x4E02180A // uzp1 v10.16b, v0.16b, v2.16b
 	WORD $0x3DC030CC // ldr q12, [x6, #192]
-	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v12.16b
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC90 // fmla v16.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC91 // fmla v17.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC98 // fmla v24.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC99 // fmla v25.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x3DC00420 // ldr q0, [x1, #16]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC92 // fmla v18.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC93 // fmla v19.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9A // fmla v26.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9B // fmla v27.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v12.8h
 	WORD $0x3DC00820 // ldr q0, [x1, #32]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC94 // fmla v20.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC95 // fmla v21.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9C // fmla v28.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9D // fmla v29.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x3DC00C20 // ldr q0, [x1, #48]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC96 // fmla v22.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC97 // fmla v23.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9E // fmla v30.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9F // fmla v31.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
+	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v12.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v12.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684E // uadalp v14.4s, v2.8h
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v12.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684F // uadalp v15.4s, v2.8h
 	WORD $0x3DC020CC // ldr q12, [x6, #128]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
 	WORD $0x3DC01CCC // ldr q12, [x6, #112]
-	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v12.16b
+	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $64, R1, R1
@@ -508,82 +508,82 @@ loop:
 	BLT done
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
-	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v0.16b
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E6067BD // umax v29.8h, v29.8h, v29.8h
-	WORD $0x6E7A3402 // cmhi v2.8h, v0.8h, v0.8h
+	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v1.16b
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E6067BD // umax v29.8h, v29.8h, v0.8h
+	WORD $0x6E7A3402 // cmhi v2.8h, v0.8h, v26.8h
 	WORD $0x4E609800 // cmeq v0.8h, v0.8h, #0
-	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6E6167BD // umax v29.8h, v29.8h, v29.8h
-	WORD $0x6E7A3423 // cmhi v3.8h, v1.8h, v1.8h
+	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v27.16b
+	WORD $0x6E6167BD // umax v29.8h, v29.8h, v1.8h
+	WORD $0x6E7A3423 // cmhi v3.8h, v1.8h, v26.8h
 	WORD $0x4E609821 // cmeq v1.8h, v1.8h, #0
-	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v2.16b
-	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v0.16b
-	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v3.16b
+	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v1.16b
+	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v28.16b
 	WORD $0x3DC00028 // ldr q8, [x1, #0]
-	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v27.16b
 	WORD $0x0E217900 // fcvtl v0.4s, v8.4h
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x4E217900 // fcvtl2 v0.4s, v8.8h
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
-	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
+	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v21.8h
 	WORD $0x3DC00428 // ldr q8, [x1, #16]
-	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v27.16b
 	WORD $0x0E217900 // fcvtl v0.4s, v8.4h
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x4E217900 // fcvtl2 v0.4s, v8.8h
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
-	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
-	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
+	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v21.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
+	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v22.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685E // uadalp v30.4s, v2.8h
-	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v22.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685F // uadalp v31.4s, v2.8h
-	WORD $0x4E381C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
-	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v23.16b
+	WORD $0x4E381C00 // and v0.16b, v0.16b, v24.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
+	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $32, R1, R1
@@ -683,175 +683,175 @@ loop:
 	BLT done
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
-	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v0.16b
+	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v1.16b
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E6065AD // umax v13.8h, v13.8h, v13.8h
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6E6065AD // umax v13.8h, v13.8h, v0.8h
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6E6C3402 // cmhi v2.8h, v0.8h, v0.8h
+	WORD $0x6E6C3402 // cmhi v2.8h, v0.8h, v12.8h
 	WORD $0x4E609800 // cmeq v0.8h, v0.8h, #0
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6E6165AD // umax v13.8h, v13.8h, v13.8h
+	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v12.16b
+	WORD $0x6E6165AD // umax v13.8h, v13.8h, v1.8h
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6E6C3423 // cmhi v3.8h, v1.8h, v1.8h
+	WORD $0x6E6C3423 // cmhi v3.8h, v1.8h, v12.8h
 	WORD $0x4E609821 // cmeq v1.8h, v1.8h, #0
-	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v2.16b
-	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v0.16b
+	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v3.16b
+	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v1.16b
 	WORD $0x3DC030CC // ldr q12, [x6, #192]
-	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v12.16b
 	WORD $0x3DC00028 // ldr q8, [x1, #0]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v12.16b
 	WORD $0x0E217900 // fcvtl v0.4s, v8.4h
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC90 // fmla v16.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC91 // fmla v17.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC98 // fmla v24.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC99 // fmla v25.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x4E217900 // fcvtl2 v0.4s, v8.8h
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC92 // fmla v18.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC93 // fmla v19.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9A // fmla v26.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9B // fmla v27.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v12.8h
 	WORD $0x3DC00428 // ldr q8, [x1, #16]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v12.16b
 	WORD $0x0E217900 // fcvtl v0.4s, v8.4h
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC94 // fmla v20.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC95 // fmla v21.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9C // fmla v28.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9D // fmla v29.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x4E217900 // fcvtl2 v0.4s, v8.8h
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC96 // fmla v22.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC97 // fmla v23.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9E // fmla v30.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9F // fmla v31.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
+	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v12.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v12.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684E // uadalp v14.4s, v2.8h
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v12.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684F // uadalp v15.4s, v2.8h
 	WORD $0x3DC020CC // ldr q12, [x6, #128]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
 	WORD $0x3DC01CCC // ldr q12, [x6, #112]
-	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v12.16b
+	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $32, R1, R1
@@ -931,82 +931,82 @@ loop:
 	BLT done
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
-	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v0.16b
-	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E6067BD // umax v29.8h, v29.8h, v29.8h
-	WORD $0x6E7A3402 // cmhi v2.8h, v0.8h, v0.8h
+	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v1.16b
+	WORD $0x4E3B1C00 // and v0.16b, v0.16b, v27.16b
+	WORD $0x6E6067BD // umax v29.8h, v29.8h, v0.8h
+	WORD $0x6E7A3402 // cmhi v2.8h, v0.8h, v26.8h
 	WORD $0x4E609800 // cmeq v0.8h, v0.8h, #0
-	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6E6167BD // umax v29.8h, v29.8h, v29.8h
-	WORD $0x6E7A3423 // cmhi v3.8h, v1.8h, v1.8h
+	WORD $0x4E3B1C21 // and v1.16b, v1.16b, v27.16b
+	WORD $0x6E6167BD // umax v29.8h, v29.8h, v1.8h
+	WORD $0x6E7A3423 // cmhi v3.8h, v1.8h, v26.8h
 	WORD $0x4E609821 // cmeq v1.8h, v1.8h, #0
-	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v2.16b
-	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v0.16b
-	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v3.16b
+	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v1.16b
+	WORD $0x4E3C1D6B // and v11.16b, v11.16b, v28.16b
 	WORD $0x3DC00028 // ldr q8, [x1, #0]
-	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v27.16b
 	WORD $0x2E613900 // shll v0.4s, v8.4h, #16
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x6E613900 // shll2 v0.4s, v8.8h, #16
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
-	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
+	WORD $0x6E7584A5 // sub v5.8h, v5.8h, v21.8h
 	WORD $0x3DC00428 // ldr q8, [x1, #16]
-	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E3B1D08 // and v8.16b, v8.16b, v27.16b
 	WORD $0x2E613900 // shll v0.4s, v8.4h, #16
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x6E613900 // shll2 v0.4s, v8.8h, #16
-	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v0.4s
-	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v1.4s
-	WORD $0x4E391C22 // and v2.16b, v1.16b, v1.16b
-	WORD $0x4EB28442 // add v2.4s, v2.4s, v2.4s
-	WORD $0x6EB36442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
-	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
-	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
-	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x6E30DC01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4EB1C421 // fminnm v1.4s, v1.4s, v17.4s
+	WORD $0x4E391C22 // and v2.16b, v1.16b, v25.16b
+	WORD $0x4EB28442 // add v2.4s, v2.4s, v18.4s
+	WORD $0x6EB36442 // umax v2.4s, v2.4s, v19.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
+	WORD $0x6EB44442 // ushl v2.4s, v2.4s, v20.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
+	WORD $0x6E7584C6 // sub v6.8h, v6.8h, v21.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
+	WORD $0x6E3634A0 // cmhi v0.16b, v5.16b, v22.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685E // uadalp v30.4s, v2.8h
-	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E366CA5 // umin v5.16b, v5.16b, v22.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60685F // uadalp v31.4s, v2.8h
-	WORD $0x4E381C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
-	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v23.16b
+	WORD $0x4E381C00 // and v0.16b, v0.16b, v24.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
+	WORD $0x6EA91EE5 // bit v5.16b, v23.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $32, R1, R1
@@ -1106,175 +1106,175 @@ loop:
 	BLT done
 	WORD $0x3DC00020 // ldr q0, [x1, #0]
 	WORD $0x3DC00421 // ldr q1, [x1, #16]
-	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v0.16b
+	WORD $0x4E01580B // uzp2 v11.16b, v0.16b, v1.16b
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x6E6065AD // umax v13.8h, v13.8h, v13.8h
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x6E6065AD // umax v13.8h, v13.8h, v0.8h
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6E6C3402 // cmhi v2.8h, v0.8h, v0.8h
+	WORD $0x6E6C3402 // cmhi v2.8h, v0.8h, v12.8h
 	WORD $0x4E609800 // cmeq v0.8h, v0.8h, #0
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v1.16b
-	WORD $0x6E6165AD // umax v13.8h, v13.8h, v13.8h
+	WORD $0x4E2C1C21 // and v1.16b, v1.16b, v12.16b
+	WORD $0x6E6165AD // umax v13.8h, v13.8h, v1.8h
 	WORD $0x3DC028CC // ldr q12, [x6, #160]
-	WORD $0x6E6C3423 // cmhi v3.8h, v1.8h, v1.8h
+	WORD $0x6E6C3423 // cmhi v3.8h, v1.8h, v12.8h
 	WORD $0x4E609821 // cmeq v1.8h, v1.8h, #0
-	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v2.16b
-	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v0.16b
+	WORD $0x4E031849 // uzp1 v9.16b, v2.16b, v3.16b
+	WORD $0x4E01180A // uzp1 v10.16b, v0.16b, v1.16b
 	WORD $0x3DC030CC // ldr q12, [x6, #192]
-	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v11.16b
+	WORD $0x4E2C1D6B // and v11.16b, v11.16b, v12.16b
 	WORD $0x3DC00028 // ldr q8, [x1, #0]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v12.16b
 	WORD $0x2E613900 // shll v0.4s, v8.4h, #16
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC90 // fmla v16.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC91 // fmla v17.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC98 // fmla v24.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC99 // fmla v25.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28425 // add v5.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28425 // add v5.4s, v1.4s, v2.4s
 	WORD $0x6E613900 // shll2 v0.4s, v8.8h, #16
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC92 // fmla v18.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC93 // fmla v19.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9A // fmla v26.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9B // fmla v27.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
-	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v5.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
+	WORD $0x4E4618A5 // uzp1 v5.8h, v5.8h, v6.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v5.8h
+	WORD $0x6E6C84A5 // sub v5.8h, v5.8h, v12.8h
 	WORD $0x3DC00428 // ldr q8, [x1, #16]
 	WORD $0x3DC02CCC // ldr q12, [x6, #176]
-	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v8.16b
+	WORD $0x4E2C1D08 // and v8.16b, v8.16b, v12.16b
 	WORD $0x2E613900 // shll v0.4s, v8.4h, #16
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC94 // fmla v20.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC95 // fmla v21.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9C // fmla v28.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9D // fmla v29.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28426 // add v6.4s, v1.4s, v1.4s
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28426 // add v6.4s, v1.4s, v2.4s
 	WORD $0x6E613900 // shll2 v0.4s, v8.8h, #16
 	WORD $0x3DC000CC // ldr q12, [x6, #0]
-	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC01 // fmul v1.4s, v0.4s, v12.4s
 	WORD $0x3DC004CC // ldr q12, [x6, #16]
-	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v1.4s
+	WORD $0x4EACC421 // fminnm v1.4s, v1.4s, v12.4s
 	WORD $0x3DC024CC // ldr q12, [x6, #144]
-	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v1.16b
+	WORD $0x4E2C1C22 // and v2.16b, v1.16b, v12.16b
 	WORD $0x3DC008CC // ldr q12, [x6, #32]
-	WORD $0x4EAC8442 // add v2.4s, v2.4s, v2.4s
+	WORD $0x4EAC8442 // add v2.4s, v2.4s, v12.4s
 	WORD $0x3DC00CCC // ldr q12, [x6, #48]
-	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v2.4s
-	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v1.4s
+	WORD $0x6EAC6442 // umax v2.4s, v2.4s, v12.4s
+	WORD $0x4E22D421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x0E617804 // fcvtl v4.2d, v0.2s
 	WORD $0x4E64CC96 // fmla v22.2d, v4.2d, v4.2d
 	WORD $0x4E617804 // fcvtl2 v4.2d, v0.4s
 	WORD $0x4E64CC97 // fmla v23.2d, v4.2d, v4.2d
-	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v1.4s
+	WORD $0x4EA2D423 // fsub v3.4s, v1.4s, v2.4s
 	WORD $0x3DC038CC // ldr q12, [x6, #224]
-	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v3.4s
+	WORD $0x4EACC463 // fminnm v3.4s, v3.4s, v12.4s
 	WORD $0x3DC034CC // ldr q12, [x6, #208]
-	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v3.4s
-	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v0.4s
+	WORD $0x6E2CDC63 // fmul v3.4s, v3.4s, v12.4s
+	WORD $0x4EA3D403 // fsub v3.4s, v0.4s, v3.4s
 	WORD $0x0E617864 // fcvtl v4.2d, v3.2s
 	WORD $0x4E64CC9E // fmla v30.2d, v4.2d, v4.2d
 	WORD $0x4E617864 // fcvtl2 v4.2d, v3.4s
 	WORD $0x4E64CC9F // fmla v31.2d, v4.2d, v4.2d
-	WORD $0x6EA28421 // sub v1.4s, v1.4s, v1.4s
+	WORD $0x6EA28421 // sub v1.4s, v1.4s, v2.4s
 	WORD $0x3DC010CC // ldr q12, [x6, #64]
-	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v2.4s
-	WORD $0x4EA28427 // add v7.4s, v1.4s, v1.4s
-	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v6.8h
+	WORD $0x6EAC4442 // ushl v2.4s, v2.4s, v12.4s
+	WORD $0x4EA28427 // add v7.4s, v1.4s, v2.4s
+	WORD $0x4E4718C6 // uzp1 v6.8h, v6.8h, v7.8h
 	WORD $0x3DC014CC // ldr q12, [x6, #80]
-	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v6.8h
-	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v5.16b
+	WORD $0x6E6C84C6 // sub v6.8h, v6.8h, v12.8h
+	WORD $0x4E0618A5 // uzp1 v5.16b, v5.16b, v6.16b
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v5.16b
-	WORD $0x4E691C00 // bic v0.16b, v0.16b, v0.16b
+	WORD $0x6E2C34A0 // cmhi v0.16b, v5.16b, v12.16b
+	WORD $0x4E691C00 // bic v0.16b, v0.16b, v9.16b
 	WORD $0x6F090402 // ushr v2.16b, v0.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684E // uadalp v14.4s, v2.8h
 	WORD $0x3DC018CC // ldr q12, [x6, #96]
-	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v5.16b
+	WORD $0x6E2C6CA5 // umin v5.16b, v5.16b, v12.16b
 	WORD $0x4E2098A0 // cmeq v0.16b, v5.16b, #0
-	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v0.16b
+	WORD $0x4E6A1C01 // bic v1.16b, v0.16b, v10.16b
 	WORD $0x6F090422 // ushr v2.16b, v1.16b, #7
 	WORD $0x6E202842 // uaddlp v2.8h, v2.16b
 	WORD $0x6E60684F // uadalp v15.4s, v2.8h
 	WORD $0x3DC020CC // ldr q12, [x6, #128]
-	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v0.16b
-	WORD $0x4E601D6B // bic v11.16b, v11.16b, v11.16b
-	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v5.16b
+	WORD $0x4E2C1C00 // and v0.16b, v0.16b, v12.16b
+	WORD $0x4E601D6B // bic v11.16b, v11.16b, v0.16b
+	WORD $0x4EAB1CA5 // orr v5.16b, v5.16b, v11.16b
 	WORD $0x3DC01CCC // ldr q12, [x6, #112]
-	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v12.16b
+	WORD $0x6EA91D85 // bit v5.16b, v12.16b, v9.16b
 	WORD $0x3D800005 // str q5, [x0, #0]
 	ADD $16, R0, R0
 	ADD $32, R1, R1
@@ -1325,23 +1325,23 @@ loop:
 	SUBS $16, R2, R2
 	BLT done
 	WORD $0x3DC00024 // ldr q4, [x1, #0]
-	WORD $0x4E301C84 // and v4.16b, v4.16b, v4.16b
-	WORD $0x6EA46400 // umax v0.4s, v0.4s, v0.4s
+	WORD $0x4E301C84 // and v4.16b, v4.16b, v16.16b
+	WORD $0x6EA46400 // umax v0.4s, v0.4s, v4.4s
 	WORD $0x3DC00425 // ldr q5, [x1, #16]
-	WORD $0x4E301CA5 // and v5.16b, v5.16b, v5.16b
-	WORD $0x6EA56421 // umax v1.4s, v1.4s, v1.4s
+	WORD $0x4E301CA5 // and v5.16b, v5.16b, v16.16b
+	WORD $0x6EA56421 // umax v1.4s, v1.4s, v5.4s
 	WORD $0x3DC00826 // ldr q6, [x1, #32]
-	WORD $0x4E301CC6 // and v6.16b, v6.16b, v6.16b
-	WORD $0x6EA66442 // umax v2.4s, v2.4s, v2.4s
+	WORD $0x4E301CC6 // and v6.16b, v6.16b, v16.16b
+	WORD $0x6EA66442 // umax v2.4s, v2.4s, v6.4s
 	WORD $0x3DC00C27 // ldr q7, [x1, #48]
-	WORD $0x4E301CE7 // and v7.16b, v7.16b, v7.16b
-	WORD $0x6EA76463 // umax v3.4s, v3.4s, v3.4s
+	WORD $0x4E301CE7 // and v7.16b, v7.16b, v16.16b
+	WORD $0x6EA76463 // umax v3.4s, v3.4s, v7.4s
 	ADD $64, R1, R1
 	B loop
 done:
-	WORD $0x6EA16400 // umax v0.4s, v0.4s, v0.4s
-	WORD $0x6EA26400 // umax v0.4s, v0.4s, v0.4s
-	WORD $0x6EA36400 // umax v0.4s, v0.4s, v0.4s
+	WORD $0x6EA16400 // umax v0.4s, v0.4s, v1.4s
+	WORD $0x6EA26400 // umax v0.4s, v0.4s, v2.4s
+	WORD $0x6EA36400 // umax v0.4s, v0.4s, v3.4s
 	WORD $0x6EB0A800 // umaxv s0, v0.4s
 	VMOV V0.S[0], R7
 	MOVW R7, ret+16(FP)
@@ -1361,23 +1361,23 @@ loop:
 	SUBS $32, R2, R2
 	BLT done
 	WORD $0x3DC00024 // ldr q4, [x1, #0]
-	WORD $0x4E301C84 // and v4.16b, v4.16b, v4.16b
-	WORD $0x6E646400 // umax v0.8h, v0.8h, v0.8h
+	WORD $0x4E301C84 // and v4.16b, v4.16b, v16.16b
+	WORD $0x6E646400 // umax v0.8h, v0.8h, v4.8h
 	WORD $0x3DC00425 // ldr q5, [x1, #16]
-	WORD $0x4E301CA5 // and v5.16b, v5.16b, v5.16b
-	WORD $0x6E656421 // umax v1.8h, v1.8h, v1.8h
+	WORD $0x4E301CA5 // and v5.16b, v5.16b, v16.16b
+	WORD $0x6E656421 // umax v1.8h, v1.8h, v5.8h
 	WORD $0x3DC00826 // ldr q6, [x1, #32]
-	WORD $0x4E301CC6 // and v6.16b, v6.16b, v6.16b
-	WORD $0x6E666442 // umax v2.8h, v2.8h, v2.8h
+	WORD $0x4E301CC6 // and v6.16b, v6.16b, v16.16b
+	WORD $0x6E666442 // umax v2.8h, v2.8h, v6.8h
 	WORD $0x3DC00C27 // ldr q7, [x1, #48]
-	WORD $0x4E301CE7 // and v7.16b, v7.16b, v7.16b
-	WORD $0x6E676463 // umax v3.8h, v3.8h, v3.8h
+	WORD $0x4E301CE7 // and v7.16b, v7.16b, v16.16b
+	WORD $0x6E676463 // umax v3.8h, v3.8h, v7.8h
 	ADD $64, R1, R1
 	B loop
 done:
-	WORD $0x6E616400 // umax v0.8h, v0.8h, v0.8h
-	WORD $0x6E626400 // umax v0.8h, v0.8h, v0.8h
-	WORD $0x6E636400 // umax v0.8h, v0.8h, v0.8h
+	WORD $0x6E616400 // umax v0.8h, v0.8h, v1.8h
+	WORD $0x6E626400 // umax v0.8h, v0.8h, v2.8h
+	WORD $0x6E636400 // umax v0.8h, v0.8h, v3.8h
 	WORD $0x6E70A800 // umaxv h0, v0.8h
 	VMOV V0.H[0], R7
 	MOVW R7, ret+16(FP)

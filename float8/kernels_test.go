@@ -205,6 +205,33 @@ func TestAmaxKernels(t *testing.T) {
 	})
 }
 
+// All 2^32 float32 inputs through the kernels and the plain loops. That these
+// give what Encode gives is TestExhaustivePlain's part.
+func TestExhaustiveKernels(t *testing.T) {
+	if !*exhaustive {
+		t.Skip("-exhaustive not given: run make exhaustive")
+	}
+	eachInstructionSet(t, func(t *testing.T) {
+		for _, f := range formats {
+			t.Run(f.String(), func(t *testing.T) {
+				t.Parallel()
+				src, got, want := make([]float32, walkChunk), make([]byte, walkChunk), make([]byte, walkChunk)
+				for first := uint64(0); first < 1<<32; first += walkChunk {
+					for i := range src {
+						src[i] = math.Float32frombits(uint32(first) + uint32(i))
+					}
+					var fast, plain tally
+					castFast32(&fast, got, src, f.layout(), 1, false)
+					castPlain32(&plain, want, src, f.layout(), 1, false)
+					if fast != plain || !bytes.Equal(got, want) {
+						t.Fatalf("%v: from %#08x: %+v or the codes differ, want %+v", f, first, fast, plain)
+					}
+				}
+			})
+		}
+	})
+}
+
 func benchPaths() []benchPath {
 	use := func(set instructionSet) func() func() {
 		return func() func() {

@@ -74,7 +74,15 @@ func castPlain16(t *tally, dst []byte, src []uint16, source Source16, l *layout,
 
 func (t *tally) castBlock(dst []byte, src []float32, l *layout, scale float32) {
 	dst = dst[:len(src)]
-	amax := t.amax
+	// In local variables, so that no store to dst makes the compiler load them
+	// again; magnitude, written out, for the same reason.
+	shift, first, minNormal, magic := l.shift&31, l.first, l.minNormal, l.magic
+	half, rebias, power := uint32(1)<<(l.shift-1)-1, l.rebias, math.Float32frombits(l.magic)
+	amax, zeroSign := t.amax, uint8(signCode)
+	var saturated, flushed int64
+	if l.fnuz {
+		zeroSign = 0
+	}
 	for i, v := range src {
 		a := math.Float32bits(v) &^ signBit
 		amax = max(amax, a)
@@ -83,25 +91,27 @@ func (t *tally) castBlock(dst []byte, src []float32, l *layout, scale float32) {
 		sign := uint8(b >> 24 & signCode)
 		var code uint8
 		switch {
-		case p < l.first:
-			code = magnitude(p, l)
+		case p-minNormal < first-minNormal:
+			code = uint8((p+half+p>>shift&1)>>shift - rebias)
+		case p < minNormal:
+			code = uint8(math.Float32bits(math.Float32frombits(p)+power) - magic)
 			if code == 0 {
 				if a != 0 {
-					t.flushed++
+					flushed++
 				}
-				if l.fnuz {
-					sign = 0
-				}
+				sign &= zeroSign
 			}
 		case p > infBits:
 			code, sign = l.nan, 0
 		default:
 			code = l.maxCode
-			t.saturated++
+			saturated++
 		}
 		dst[i] = code | sign
 	}
 	t.amax = amax
+	t.saturated += saturated
+	t.flushed += flushed
 }
 
 func (t *tally) errorBlock(codes []byte, src []float32, decoded *[256]float32) {

@@ -54,7 +54,7 @@ func (k *neon) word(code uint32, format string, args ...any) {
 
 // three emits an instruction on three vectors; code is that of v0, v0, v0.
 func (k *neon) three(code uint32, mnemonic, arrangement string, d, n, m int) {
-	k.word(code|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s v%d.%[3]s, v%d.%[3]s, v%d.%[3]s", mnemonic, d, arrangement, n, m)
+	k.word(code|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s v%d.%[5]s, v%[3]d.%[5]s, v%[4]d.%[5]s", mnemonic, d, n, m, arrangement)
 }
 
 // two emits an instruction on two vectors.
