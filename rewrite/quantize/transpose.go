@@ -19,10 +19,20 @@ func asBytes[T byte | uint16 | float32](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
+// transposeRange turns rows [i0, i1) and columns [j0, j1) in blocks that stay in the first-level cache on both sides.
 func transposeRange[T byte | uint16 | float32](dst, src []T, i0, i1, j0, j1, width, stride int) {
-	for i := i0; i < i1; i++ {
-		for j := j0; j < j1; j++ {
-			dst[j*stride+i] = src[i*width+j]
+	const block = 32
+	for ib := i0; ib < i1; ib += block {
+		ie := min(ib+block, i1)
+		for jb := j0; jb < j1; jb += block {
+			je := min(jb+block, j1)
+			for j := jb; j < je; j++ {
+				to := dst[j*stride+ib : j*stride+ie]
+				from := src[ib*width+j:]
+				for i := range to {
+					to[i] = from[i*width]
+				}
+			}
 		}
 	}
 }
