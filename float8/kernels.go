@@ -41,13 +41,21 @@ func newKernelParams(l *layout, scale float32) kernelParams {
 	return p
 }
 
-// kernelTurn is the number of elements that lengths given to kernels are a
-// multiple of. What is left over is padded with zeros, which count as nothing.
-const kernelTurn = 64
+const (
+	// Lengths given to kernels are multiples of kernelTurn. What is left over is
+	// padded with zeros, which count as nothing.
+	kernelTurn = 64
+	// The scheduler cannot interrupt assembly, so no call is longer than this:
+	// some ten microseconds.
+	kernelMost = 1 << 16
+)
+
+// wholeTurns returns how many of n elements the next call of a kernel takes.
+func wholeTurns(n int) int { return min(n, kernelMost) &^ (kernelTurn - 1) }
 
 func castFast32(t *tally, dst []byte, src []float32, l *layout, scale float32, withError bool) {
 	p := newKernelParams(l, scale)
-	if n := len(src) &^ (kernelTurn - 1); n > 0 {
+	for n := wholeTurns(len(src)); n > 0; n = wholeTurns(len(src)) {
 		castKernel32(&dst[0], &src[0], n, &p, t, withError)
 		dst, src = dst[n:], src[n:]
 	}
@@ -62,7 +70,7 @@ func castFast32(t *tally, dst []byte, src []float32, l *layout, scale float32, w
 
 func castFast16(t *tally, dst []byte, src []uint16, source Source16, l *layout, scale float32, withError bool) {
 	p := newKernelParams(l, scale)
-	if n := len(src) &^ (kernelTurn - 1); n > 0 {
+	for n := wholeTurns(len(src)); n > 0; n = wholeTurns(len(src)) {
 		castKernel16(&dst[0], &src[0], n, &p, t, source, withError)
 		dst, src = dst[n:], src[n:]
 	}
@@ -88,17 +96,19 @@ func interleave(v [16]float64) (w [16]float64) {
 }
 
 func amaxFast32(src []float32) uint32 {
-	bits, n := uint32(0), len(src)&^(kernelTurn-1)
-	if n > 0 {
-		bits = amaxKernel32(&src[0], n)
+	bits := uint32(0)
+	for n := wholeTurns(len(src)); n > 0; n = wholeTurns(len(src)) {
+		bits = max(bits, amaxKernel32(&src[0], n))
+		src = src[n:]
 	}
-	return max(bits, amaxPlain32(src[n:]))
+	return max(bits, amaxPlain32(src))
 }
 
 func amaxFast16(src []uint16) uint32 {
-	bits, n := uint32(0), len(src)&^(kernelTurn-1)
-	if n > 0 {
-		bits = amaxKernel16(&src[0], n)
+	bits := uint32(0)
+	for n := wholeTurns(len(src)); n > 0; n = wholeTurns(len(src)) {
+		bits = max(bits, amaxKernel16(&src[0], n))
+		src = src[n:]
 	}
-	return max(bits, amaxPlain16(src[n:]))
+	return max(bits, amaxPlain16(src))
 }

@@ -4,23 +4,43 @@
 
 #include "textflag.h"
 
-DATA castFloat32AVX512Order<>+0(SB)/4, $0x00000000
-DATA castFloat32AVX512Order<>+4(SB)/4, $0x00000004
-DATA castFloat32AVX512Order<>+8(SB)/4, $0x00000008
-DATA castFloat32AVX512Order<>+12(SB)/4, $0x0000000c
-DATA castFloat32AVX512Order<>+16(SB)/4, $0x00000001
-DATA castFloat32AVX512Order<>+20(SB)/4, $0x00000005
-DATA castFloat32AVX512Order<>+24(SB)/4, $0x00000009
-DATA castFloat32AVX512Order<>+28(SB)/4, $0x0000000d
-DATA castFloat32AVX512Order<>+32(SB)/4, $0x00000002
-DATA castFloat32AVX512Order<>+36(SB)/4, $0x00000006
-DATA castFloat32AVX512Order<>+40(SB)/4, $0x0000000a
-DATA castFloat32AVX512Order<>+44(SB)/4, $0x0000000e
-DATA castFloat32AVX512Order<>+48(SB)/4, $0x00000003
-DATA castFloat32AVX512Order<>+52(SB)/4, $0x00000007
-DATA castFloat32AVX512Order<>+56(SB)/4, $0x0000000b
-DATA castFloat32AVX512Order<>+60(SB)/4, $0x0000000f
-GLOBL castFloat32AVX512Order<>(SB), RODATA|NOPTR, $64
+DATA order512Dwords<>+0(SB)/4, $0x00000000
+DATA order512Dwords<>+4(SB)/4, $0x00000004
+DATA order512Dwords<>+8(SB)/4, $0x00000008
+DATA order512Dwords<>+12(SB)/4, $0x0000000c
+DATA order512Dwords<>+16(SB)/4, $0x00000001
+DATA order512Dwords<>+20(SB)/4, $0x00000005
+DATA order512Dwords<>+24(SB)/4, $0x00000009
+DATA order512Dwords<>+28(SB)/4, $0x0000000d
+DATA order512Dwords<>+32(SB)/4, $0x00000002
+DATA order512Dwords<>+36(SB)/4, $0x00000006
+DATA order512Dwords<>+40(SB)/4, $0x0000000a
+DATA order512Dwords<>+44(SB)/4, $0x0000000e
+DATA order512Dwords<>+48(SB)/4, $0x00000003
+DATA order512Dwords<>+52(SB)/4, $0x00000007
+DATA order512Dwords<>+56(SB)/4, $0x0000000b
+DATA order512Dwords<>+60(SB)/4, $0x0000000f
+GLOBL order512Dwords<>(SB), RODATA|NOPTR, $64
+
+DATA order512Words<>+0(SB)/8, $0x0000000000000000
+DATA order512Words<>+8(SB)/8, $0x0000000000000002
+DATA order512Words<>+16(SB)/8, $0x0000000000000004
+DATA order512Words<>+24(SB)/8, $0x0000000000000006
+DATA order512Words<>+32(SB)/8, $0x0000000000000001
+DATA order512Words<>+40(SB)/8, $0x0000000000000003
+DATA order512Words<>+48(SB)/8, $0x0000000000000005
+DATA order512Words<>+56(SB)/8, $0x0000000000000007
+GLOBL order512Words<>(SB), RODATA|NOPTR, $64
+
+DATA order256<>+0(SB)/4, $0x00000000
+DATA order256<>+4(SB)/4, $0x00000004
+DATA order256<>+8(SB)/4, $0x00000001
+DATA order256<>+12(SB)/4, $0x00000005
+DATA order256<>+16(SB)/4, $0x00000002
+DATA order256<>+20(SB)/4, $0x00000006
+DATA order256<>+24(SB)/4, $0x00000003
+DATA order256<>+28(SB)/4, $0x00000007
+GLOBL order256<>(SB), RODATA|NOPTR, $32
 
 // func castFloat32AVX512(dst *byte, src *float32, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
@@ -46,7 +66,7 @@ TEXT ·castFloat32AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z10
 	MOVL         $0x7fffffff, DI
 	VPBROADCASTD DI, Z11
-	VMOVDQU64    castFloat32AVX512Order<>+0(SB), Z12
+	VMOVDQU64    order512Dwords<>+0(SB), Z12
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTD (SI), Z13
@@ -199,16 +219,6 @@ done:
 	MOVQ          DI, 16(SI)
 	VZEROUPPER
 	RET
-
-DATA castFloat32AVX2Order<>+0(SB)/4, $0x00000000
-DATA castFloat32AVX2Order<>+4(SB)/4, $0x00000004
-DATA castFloat32AVX2Order<>+8(SB)/4, $0x00000001
-DATA castFloat32AVX2Order<>+12(SB)/4, $0x00000005
-DATA castFloat32AVX2Order<>+16(SB)/4, $0x00000002
-DATA castFloat32AVX2Order<>+20(SB)/4, $0x00000006
-DATA castFloat32AVX2Order<>+24(SB)/4, $0x00000003
-DATA castFloat32AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castFloat32AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castFloat32AVX2(dst *byte, src *float32, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, POPCNT
@@ -390,7 +400,7 @@ loop:
 	VPANDN    Y4, Y6, Y4
 	VPOR      Y4, Y5, Y5
 	VPBLENDVB Y2, 224(SP), Y5, Y5
-	VMOVDQU   castFloat32AVX2Order<>+0(SB), Y1
+	VMOVDQU   order256<>+0(SB), Y1
 	VPERMD    Y5, Y1, Y5
 	VMOVDQU   Y5, (AX)
 	ADDQ      $0x20, AX
@@ -410,24 +420,6 @@ done:
 	MOVQ         DI, 16(SI)
 	VZEROUPPER
 	RET
-
-DATA castErrorFloat32AVX512Order<>+0(SB)/4, $0x00000000
-DATA castErrorFloat32AVX512Order<>+4(SB)/4, $0x00000004
-DATA castErrorFloat32AVX512Order<>+8(SB)/4, $0x00000008
-DATA castErrorFloat32AVX512Order<>+12(SB)/4, $0x0000000c
-DATA castErrorFloat32AVX512Order<>+16(SB)/4, $0x00000001
-DATA castErrorFloat32AVX512Order<>+20(SB)/4, $0x00000005
-DATA castErrorFloat32AVX512Order<>+24(SB)/4, $0x00000009
-DATA castErrorFloat32AVX512Order<>+28(SB)/4, $0x0000000d
-DATA castErrorFloat32AVX512Order<>+32(SB)/4, $0x00000002
-DATA castErrorFloat32AVX512Order<>+36(SB)/4, $0x00000006
-DATA castErrorFloat32AVX512Order<>+40(SB)/4, $0x0000000a
-DATA castErrorFloat32AVX512Order<>+44(SB)/4, $0x0000000e
-DATA castErrorFloat32AVX512Order<>+48(SB)/4, $0x00000003
-DATA castErrorFloat32AVX512Order<>+52(SB)/4, $0x00000007
-DATA castErrorFloat32AVX512Order<>+56(SB)/4, $0x0000000b
-DATA castErrorFloat32AVX512Order<>+60(SB)/4, $0x0000000f
-GLOBL castErrorFloat32AVX512Order<>(SB), RODATA|NOPTR, $64
 
 // func castErrorFloat32AVX512(dst *byte, src *float32, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
@@ -455,7 +447,7 @@ TEXT ·castErrorFloat32AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z12
 	MOVL         $0x7fffffff, DI
 	VPBROADCASTD DI, Z13
-	VMOVDQU64    castErrorFloat32AVX512Order<>+0(SB), Z14
+	VMOVDQU64    order512Dwords<>+0(SB), Z14
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTD (SI), Z15
@@ -672,16 +664,6 @@ done:
 	VMOVUPD       Z19, 216(SI)
 	VZEROUPPER
 	RET
-
-DATA castErrorFloat32AVX2Order<>+0(SB)/4, $0x00000000
-DATA castErrorFloat32AVX2Order<>+4(SB)/4, $0x00000004
-DATA castErrorFloat32AVX2Order<>+8(SB)/4, $0x00000001
-DATA castErrorFloat32AVX2Order<>+12(SB)/4, $0x00000005
-DATA castErrorFloat32AVX2Order<>+16(SB)/4, $0x00000002
-DATA castErrorFloat32AVX2Order<>+20(SB)/4, $0x00000006
-DATA castErrorFloat32AVX2Order<>+24(SB)/4, $0x00000003
-DATA castErrorFloat32AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castErrorFloat32AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castErrorFloat32AVX2(dst *byte, src *float32, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, FMA3, POPCNT
@@ -927,7 +909,7 @@ loop:
 	VPANDN       Y12, Y14, Y12
 	VPOR         Y12, Y13, Y13
 	VPBLENDVB    Y10, 224(SP), Y13, Y13
-	VMOVDQU      castErrorFloat32AVX2Order<>+0(SB), Y9
+	VMOVDQU      order256<>+0(SB), Y9
 	VPERMD       Y13, Y9, Y13
 	VMOVDQU      Y13, (AX)
 	ADDQ         $0x20, AX
@@ -956,24 +938,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA castFloat16AVX512Order<>+0(SB)/4, $0x00000000
-DATA castFloat16AVX512Order<>+4(SB)/4, $0x00000004
-DATA castFloat16AVX512Order<>+8(SB)/4, $0x00000008
-DATA castFloat16AVX512Order<>+12(SB)/4, $0x0000000c
-DATA castFloat16AVX512Order<>+16(SB)/4, $0x00000001
-DATA castFloat16AVX512Order<>+20(SB)/4, $0x00000005
-DATA castFloat16AVX512Order<>+24(SB)/4, $0x00000009
-DATA castFloat16AVX512Order<>+28(SB)/4, $0x0000000d
-DATA castFloat16AVX512Order<>+32(SB)/4, $0x00000002
-DATA castFloat16AVX512Order<>+36(SB)/4, $0x00000006
-DATA castFloat16AVX512Order<>+40(SB)/4, $0x0000000a
-DATA castFloat16AVX512Order<>+44(SB)/4, $0x0000000e
-DATA castFloat16AVX512Order<>+48(SB)/4, $0x00000003
-DATA castFloat16AVX512Order<>+52(SB)/4, $0x00000007
-DATA castFloat16AVX512Order<>+56(SB)/4, $0x0000000b
-DATA castFloat16AVX512Order<>+60(SB)/4, $0x0000000f
-GLOBL castFloat16AVX512Order<>(SB), RODATA|NOPTR, $64
-
 // func castFloat16AVX512(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, POPCNT
 TEXT ·castFloat16AVX512(SB), NOSPLIT, $0-40
@@ -1000,7 +964,7 @@ TEXT ·castFloat16AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7fff7fff, DI
 	VPBROADCASTD DI, Z12
-	VMOVDQU64    castFloat16AVX512Order<>+0(SB), Z13
+	VMOVDQU64    order512Dwords<>+0(SB), Z13
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTW (SI), Z14
@@ -1113,16 +1077,6 @@ done:
 	MOVQ          DI, 16(SI)
 	VZEROUPPER
 	RET
-
-DATA castFloat16AVX2Order<>+0(SB)/4, $0x00000000
-DATA castFloat16AVX2Order<>+4(SB)/4, $0x00000004
-DATA castFloat16AVX2Order<>+8(SB)/4, $0x00000001
-DATA castFloat16AVX2Order<>+12(SB)/4, $0x00000005
-DATA castFloat16AVX2Order<>+16(SB)/4, $0x00000002
-DATA castFloat16AVX2Order<>+20(SB)/4, $0x00000006
-DATA castFloat16AVX2Order<>+24(SB)/4, $0x00000003
-DATA castFloat16AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castFloat16AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castFloat16AVX2(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, F16C, POPCNT
@@ -1303,24 +1257,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA castErrorFloat16AVX512Order<>+0(SB)/4, $0x00000000
-DATA castErrorFloat16AVX512Order<>+4(SB)/4, $0x00000004
-DATA castErrorFloat16AVX512Order<>+8(SB)/4, $0x00000008
-DATA castErrorFloat16AVX512Order<>+12(SB)/4, $0x0000000c
-DATA castErrorFloat16AVX512Order<>+16(SB)/4, $0x00000001
-DATA castErrorFloat16AVX512Order<>+20(SB)/4, $0x00000005
-DATA castErrorFloat16AVX512Order<>+24(SB)/4, $0x00000009
-DATA castErrorFloat16AVX512Order<>+28(SB)/4, $0x0000000d
-DATA castErrorFloat16AVX512Order<>+32(SB)/4, $0x00000002
-DATA castErrorFloat16AVX512Order<>+36(SB)/4, $0x00000006
-DATA castErrorFloat16AVX512Order<>+40(SB)/4, $0x0000000a
-DATA castErrorFloat16AVX512Order<>+44(SB)/4, $0x0000000e
-DATA castErrorFloat16AVX512Order<>+48(SB)/4, $0x00000003
-DATA castErrorFloat16AVX512Order<>+52(SB)/4, $0x00000007
-DATA castErrorFloat16AVX512Order<>+56(SB)/4, $0x0000000b
-DATA castErrorFloat16AVX512Order<>+60(SB)/4, $0x0000000f
-GLOBL castErrorFloat16AVX512Order<>(SB), RODATA|NOPTR, $64
-
 // func castErrorFloat16AVX512(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, POPCNT
 TEXT ·castErrorFloat16AVX512(SB), NOSPLIT, $0-40
@@ -1349,7 +1285,7 @@ TEXT ·castErrorFloat16AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z13
 	MOVL         $0x7fff7fff, DI
 	VPBROADCASTD DI, Z14
-	VMOVDQU64    castErrorFloat16AVX512Order<>+0(SB), Z15
+	VMOVDQU64    order512Dwords<>+0(SB), Z15
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTW (SI), Z16
@@ -1526,16 +1462,6 @@ done:
 	VMOVUPD       Z20, 216(SI)
 	VZEROUPPER
 	RET
-
-DATA castErrorFloat16AVX2Order<>+0(SB)/4, $0x00000000
-DATA castErrorFloat16AVX2Order<>+4(SB)/4, $0x00000004
-DATA castErrorFloat16AVX2Order<>+8(SB)/4, $0x00000001
-DATA castErrorFloat16AVX2Order<>+12(SB)/4, $0x00000005
-DATA castErrorFloat16AVX2Order<>+16(SB)/4, $0x00000002
-DATA castErrorFloat16AVX2Order<>+20(SB)/4, $0x00000006
-DATA castErrorFloat16AVX2Order<>+24(SB)/4, $0x00000003
-DATA castErrorFloat16AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castErrorFloat16AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castErrorFloat16AVX2(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, F16C, FMA3, POPCNT
@@ -1788,16 +1714,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA castBFloat16AVX512Order<>+0(SB)/8, $0x0000000000000000
-DATA castBFloat16AVX512Order<>+8(SB)/8, $0x0000000000000002
-DATA castBFloat16AVX512Order<>+16(SB)/8, $0x0000000000000004
-DATA castBFloat16AVX512Order<>+24(SB)/8, $0x0000000000000006
-DATA castBFloat16AVX512Order<>+32(SB)/8, $0x0000000000000001
-DATA castBFloat16AVX512Order<>+40(SB)/8, $0x0000000000000003
-DATA castBFloat16AVX512Order<>+48(SB)/8, $0x0000000000000005
-DATA castBFloat16AVX512Order<>+56(SB)/8, $0x0000000000000007
-GLOBL castBFloat16AVX512Order<>(SB), RODATA|NOPTR, $64
-
 // func castBFloat16AVX512(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, POPCNT
 TEXT ·castBFloat16AVX512(SB), NOSPLIT, $0-40
@@ -1824,7 +1740,7 @@ TEXT ·castBFloat16AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z11
 	MOVL         $0x7fff7fff, DI
 	VPBROADCASTD DI, Z12
-	VMOVDQU64    castBFloat16AVX512Order<>+0(SB), Z13
+	VMOVDQU64    order512Words<>+0(SB), Z13
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTW (SI), Z14
@@ -1935,16 +1851,6 @@ done:
 	MOVQ          DI, 16(SI)
 	VZEROUPPER
 	RET
-
-DATA castBFloat16AVX2Order<>+0(SB)/4, $0x00000000
-DATA castBFloat16AVX2Order<>+4(SB)/4, $0x00000004
-DATA castBFloat16AVX2Order<>+8(SB)/4, $0x00000001
-DATA castBFloat16AVX2Order<>+12(SB)/4, $0x00000005
-DATA castBFloat16AVX2Order<>+16(SB)/4, $0x00000002
-DATA castBFloat16AVX2Order<>+20(SB)/4, $0x00000006
-DATA castBFloat16AVX2Order<>+24(SB)/4, $0x00000003
-DATA castBFloat16AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castBFloat16AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castBFloat16AVX2(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, POPCNT
@@ -2121,16 +2027,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA castErrorBFloat16AVX512Order<>+0(SB)/8, $0x0000000000000000
-DATA castErrorBFloat16AVX512Order<>+8(SB)/8, $0x0000000000000002
-DATA castErrorBFloat16AVX512Order<>+16(SB)/8, $0x0000000000000004
-DATA castErrorBFloat16AVX512Order<>+24(SB)/8, $0x0000000000000006
-DATA castErrorBFloat16AVX512Order<>+32(SB)/8, $0x0000000000000001
-DATA castErrorBFloat16AVX512Order<>+40(SB)/8, $0x0000000000000003
-DATA castErrorBFloat16AVX512Order<>+48(SB)/8, $0x0000000000000005
-DATA castErrorBFloat16AVX512Order<>+56(SB)/8, $0x0000000000000007
-GLOBL castErrorBFloat16AVX512Order<>(SB), RODATA|NOPTR, $64
-
 // func castErrorBFloat16AVX512(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, POPCNT
 TEXT ·castErrorBFloat16AVX512(SB), NOSPLIT, $0-40
@@ -2159,7 +2055,7 @@ TEXT ·castErrorBFloat16AVX512(SB), NOSPLIT, $0-40
 	VPBROADCASTD DI, Z13
 	MOVL         $0x7fff7fff, DI
 	VPBROADCASTD DI, Z14
-	VMOVDQU64    castErrorBFloat16AVX512Order<>+0(SB), Z15
+	VMOVDQU64    order512Words<>+0(SB), Z15
 	MOVLQSX      32(BX), DI
 	KMOVQ        DI, K1
 	VPBROADCASTW (SI), Z16
@@ -2334,16 +2230,6 @@ done:
 	VMOVUPD       Z20, 216(SI)
 	VZEROUPPER
 	RET
-
-DATA castErrorBFloat16AVX2Order<>+0(SB)/4, $0x00000000
-DATA castErrorBFloat16AVX2Order<>+4(SB)/4, $0x00000004
-DATA castErrorBFloat16AVX2Order<>+8(SB)/4, $0x00000001
-DATA castErrorBFloat16AVX2Order<>+12(SB)/4, $0x00000005
-DATA castErrorBFloat16AVX2Order<>+16(SB)/4, $0x00000002
-DATA castErrorBFloat16AVX2Order<>+20(SB)/4, $0x00000006
-DATA castErrorBFloat16AVX2Order<>+24(SB)/4, $0x00000003
-DATA castErrorBFloat16AVX2Order<>+28(SB)/4, $0x00000007
-GLOBL castErrorBFloat16AVX2Order<>(SB), RODATA|NOPTR, $32
 
 // func castErrorBFloat16AVX2(dst *byte, src *uint16, n int, p *byte, s *byte)
 // Requires: AVX, AVX2, FMA3, POPCNT

@@ -179,6 +179,27 @@ func TestKernelsAtEveryLengthAndStart(t *testing.T) {
 	})
 }
 
+// More than one call of a kernel, and a remainder.
+func TestKernelsOverLongSources(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	f32 := make([]float32, 2*kernelMost+kernelTurn+7)
+	for i := range f32 {
+		f32[i] = float32(rng.NormFloat64())
+	}
+	f32[len(f32)-1] = 100
+	f16, bf16 := make([]uint16, len(f32)), make([]uint16, len(f32))
+	NarrowFloat16(f16, f32)
+	NarrowBFloat16(bf16, f32)
+	eachInstructionSet(t, func(t *testing.T) {
+		compare(t, casts32[1], f32, E4M3FNFormat, 20)
+		compare(t, casts16[1], f16, E4M3FNFormat, 20)
+		compare(t, casts16[3], bf16, E4M3FNFormat, 20)
+		if a, b, c := AmaxFloat32(f32), AmaxFloat16(f16), AmaxBFloat16(bf16); a != 100 || b != 100 || c != 100 {
+			t.Errorf("amax %v, %v, %v, want 100", a, b, c)
+		}
+	})
+}
+
 func TestAmaxKernels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	eachInstructionSet(t, func(t *testing.T) {

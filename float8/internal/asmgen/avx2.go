@@ -8,16 +8,22 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// order256 writes the permutation that undoes the interleaving of packs of four
+// vectors of dwords.
+func order256() operand.Mem {
+	m := GLOBL("order256", RODATA|NOPTR)
+	for i, d := range []int{0, 4, 1, 5, 2, 6, 3, 7} {
+		DATA(i*4, operand.U32(d))
+	}
+	return m
+}
+
 // The AVX2 kernels keep their constants in the frame, because the sums and the
 // work take all sixteen registers. One turn of the loop is 32 elements. Flags
 // are bytes of 0 or 0xFF in the order that packing leaves, which is that of the
 // codes too, so only the finished codes are put in order.
-func cast256(s source, withError bool) {
+func cast256(s source, withError bool, order operand.Mem) {
 	fn := name("cast", s, withError, "AVX2")
-	order := GLOBL(fn+"Order", RODATA|NOPTR)
-	for i, d := range []int{0, 4, 1, 5, 2, 6, 3, 7} {
-		DATA(i*4, operand.U32(d))
-	}
 	TEXT(fn, NOSPLIT, fmt.Sprintf("func(dst *byte, src *%s, n int, p *byte, s *byte)", s.elem()))
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	n, params, state := Load(Param("n"), GP64()), Load(Param("p"), GP64()), Load(Param("s"), GP64())

@@ -25,9 +25,12 @@ func order512(name string, dwords bool) operand.Mem {
 	return m
 }
 
-func cast512(s source, withError bool) {
+func cast512(s source, withError bool, orders [2]operand.Mem) {
 	fn := name("cast", s, withError, "AVX512")
-	order := order512(fn+"Order", s != bfloat16Source)
+	order := orders[0]
+	if s == bfloat16Source {
+		order = orders[1]
+	}
 	TEXT(fn, NOSPLIT, fmt.Sprintf("func(dst *byte, src *%s, n int, p *byte, s *byte)", s.elem()))
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	n, params, state := Load(Param("n"), GP64()), Load(Param("p"), GP64()), Load(Param("s"), GP64())

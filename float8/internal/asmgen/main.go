@@ -84,10 +84,12 @@ func main() {
 		}
 	}
 	ConstraintExpr("!purego")
+	orders512 := [2]operand.Mem{order512("order512Dwords", true), order512("order512Words", false)}
+	orders256 := order256()
 	for _, s := range []source{float32Source, float16Source, bfloat16Source} {
 		for _, withError := range []bool{false, true} {
-			cast512(s, withError)
-			cast256(s, withError)
+			cast512(s, withError, orders512)
+			cast256(s, withError, orders256)
 		}
 	}
 	for _, size := range []int{4, 2} {
