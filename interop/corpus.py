@@ -49,7 +49,7 @@ class Model:
         self.runs = {}  # by recipe
         self.problems = []
         self.count = None
-        self.sqnr, self.formula, self.compared = [], [], ""
+        self.sqnr, self.formula, self.real, self.compared = [], [], [], ""
 
     def fail(self, text):
         self.problems.append(text)
@@ -214,6 +214,10 @@ def measure(m, run, newest):
     if not reference.exists() or not run.loads.get(newest.name):
         m.compared = "no stored input and output" if run.loads.get(newest.name) else ""
         return
+    real = m.path.parent / "real_io.npz"
+    if real.exists() and run.rewritten():
+        got = newest.ask("compare", path=run.target, reference=real)
+        m.real = [o["db"] for o in got.get("outputs", []) if o.get("float") and o.get("db") is not None]
     original, got = newest.ask("compare", path=m.path, reference=reference), newest.ask("compare", path=run.target, reference=reference)
     if not got["ok"]:
         if original["ok"]:
@@ -225,7 +229,8 @@ def measure(m, run, newest):
         o["before"] = before.get(o["name"], {})
         m.sqnr.append(o)
     if run.rewritten():
-        answer = newest.ask("formula", path=run.target, feeds=reference, recipe=run.report["settings"]["recipe"])
+        answer = newest.ask("formula", path=run.target, feeds=reference, recipe=run.report["settings"]["recipe"], original=m.path,
+                            weights={l["name"]: l["weight"] for l in run.report["layers"] if l["decision"] == "rewritten"})
         if not answer["ok"]:
             m.fail(f"formula: {answer['error']} at {answer.get('at')}")
             return
@@ -236,14 +241,20 @@ def measure(m, run, newest):
 
 
 def explanation(m):
-    """What is known of a model below 20 dB from its own figures."""
-    run = m.runs["dynamic"]
-    worst = sorted((l["weight_sqnr_db"] for l in run.report["layers"] if l["decision"] == "rewritten" and l["weight_sqnr_db"] is not None))[:1]
-    parts = [f"{run.rewritten()} layers in float8"]
-    if worst:
-        parts.append(f"lowest weight SQNR {worst[0]:.1f} dB")
+    """Where a model below 20 dB loses it, from its own figures."""
+    parts = []
+    alone = [(i, l) for i, l in enumerate(m.formula, 1) if l.get("db") is not None]
+    if alone:
+        parts.append("each layer alone, in order, keeps " + ", ".join(f"{l['db']:.0f}" for _, l in alone) + " dB")
+        i, worst = min(alone, key=lambda l: l[1]["db"])
+        if (worst["cancel"] or 0) > 1.5:
+            parts.append(f"in layer {i} the products cancel: the result is {1 / worst['cancel']:.2f} of their root sum of squares, so their rounding errors weigh {worst['cancel']:.1f} times as much")
+        if min(l["db"] for _, l in alone) > 20:
+            parts.append("the rest is what the layers after a layer make of its error")
     if m.formula:
-        parts.append(f"formula holds to {max(l['relative'] for l in m.formula):.0e}")
+        parts.append(f"every layer follows the formula to {max(l['relative'] for l in m.formula):.0e}, so the loss is that of float8e4m3fn's three mantissa bits")
+    if m.real:
+        parts.append(f"on its real inputs the model keeps {min(m.real):.1f} dB (the reference has random ones)")
     return "; ".join(parts)
 
 
@@ -301,12 +312,12 @@ def first_line(m, run):
     return line
 
 
-def markdown(models, workers):
+def markdown(models, workers, idle_rss):
     good = [m for m in models if m.folder != "malformed"]
     lines = ["# The corpus", "",
              "Made by `make corpus CORPUS=DIR`; do not edit. The models were collected from public repositories; their licences differ, so they are not part of this "
              "project. Every one was converted with `--recipe delayed` (the default) and with `--recipe dynamic`, and judged by " + " and ".join(w.name for w in workers) + ".", ""]
-    lines += ["## Counts", "", driver.table(("folder", "models", *(f"{w.name} loads" for w in workers), "converted", "of these with rewritten layers", "MatMul and Gemm",
+    lines += ["## Counts", "", *summary(good, workers), "", driver.table(("folder", "models", *(f"{w.name} loads" for w in workers), "converted", "of these with rewritten layers", "MatMul and Gemm",
               "with a constant", "rewritten", "outputs that load", "as expected"), count_rows(good, workers), markdown=True), ""]
     lines += ["The corpus names its own count of MatMul and Gemm nodes with a constant operand (`cw`). A second count, in Python and apart from the Go code, "
               "agrees with it and with the report in every row marked ok. \"Outputs that load\" counts both recipes in every runtime that loads the original.", ""]
@@ -316,17 +327,33 @@ def markdown(models, workers):
             reasons += m.runs["dynamic"].kept()
     lines += ["## Why layers were kept", "", driver.table(("reason", "layers"), sorted(reasons.items(), key=lambda r: (-r[1], r[0])), markdown=True), ""]
     lines += sqnr_section(good)
-    formula = [l["relative"] for m in good for l in m.formula]
+    formula = collections.defaultdict(list)
+    for m in good:
+        for l in m.formula:
+            formula[l["dtype"]].append(l["relative"])
     if formula:
         lines += ["## The formula, computed outside the model", "",
-                  f"{len(formula)} Float8Linear nodes of {sum(bool(m.formula) for m in good)} models were compared with the formula in numpy, from the input that the runtime gave them: "
-                  f"the largest difference is {max(formula):.1e} of the largest element of the layer's output (float16 results within one rounding).", ""]
+                  f"{sum(map(len, formula.values()))} Float8Linear nodes of {sum(bool(m.formula) for m in good)} models were compared with the formula in numpy, from the input that the "
+                  "runtime gave them. Left out are nodes inside subgraphs and models without stored inputs. The largest difference, relative to the largest element of the layer's "
+                  "output: " + ", ".join(f"{max(v):.1e} of {len(v)} {dtype}" for dtype, v in sorted(formula.items())) + ". The bound is 1e-4, and for float16 one rounding of the result more.", ""]
     lines += ["## Files that are bad", "", driver.table(("file", "bytes", "expected", "exit", "peak MiB", "error", "result"), bad_rows(models), markdown=True), "",
               f"`expected` is the corpus's own verdict where it has one. `{LINK_OUT}` is its symlink_file with the link that an archive does not keep. "
-              "A file without an expectation may be refused or converted, but cleanly: ONNX Runtime refuses an unknown external-data key, the onnx package ignores it.", ""]
+              f"Memory is the peak resident set; `fp8rewrite version` alone takes {idle_rss / MIB:.0f} MiB. A file without an expectation may be refused or converted, but cleanly: ONNX Runtime refuses an unknown external-data key, the onnx package ignores it.", ""]
     lines += ["## Models", "", "`loads` is original/output per runtime, in the order above. `SQNR` is the lowest of the model's float outputs against the stored outputs of the float32 model, in dB, "
               "with dynamic scaling.", "", driver.table(("file", "cw", "rewritten", "kept, by reason, or the error", "loads", "SQNR", "result"), model_rows(good, workers), markdown=True), ""]
     return "\n".join(lines)
+
+
+def summary(models, workers):
+    """One sentence per runtime: what became of the models that it loads."""
+    out = []
+    for w in workers:
+        loaded = [m for m in models if m.loads[w.name]]
+        done = [m for m in loaded if m.runs["dynamic"].report]
+        some = sum(m.runs["dynamic"].rewritten() > 0 for m in done)
+        out.append(f"Of {len(loaded)} models that {w.name} loads, {some} have layers rewritten, {len(done) - some} are left as they are, {len(loaded) - len(done)} are refused; "
+                   f"of {sum(len(m.runs) for m in loaded)} outputs it loads {sum(r.loads.get(w.name, False) for m in loaded for r in m.runs.values())}.")
+    return out
 
 
 def count_rows(models, workers):
@@ -412,7 +439,8 @@ def main():
         if args.only is None:
             models += link_attack(corpus, folder)
         expectations(models, workers)
-        convert_all(models, binary, workers, folder, driver.Child([binary, "version"]).rss)
+        idle_rss = driver.Child([binary, "version"]).rss
+        convert_all(models, binary, workers, folder, idle_rss)
     for w in workers:
         w.close()
     rest = [m for m in models if m.folder != "malformed"]
@@ -420,7 +448,7 @@ def main():
     print("\n" + driver.table(("file", "bytes", "expected", "exit", "peak MiB", "error", "result"), bad_rows(models)) + "\n")
     print("\n".join(sqnr_section(rest)))
     if args.only is None and not args.no_document:
-        (driver.ROOT / "docs" / "CORPUS.md").write_text(markdown(models, workers))
+        (driver.ROOT / "docs" / "CORPUS.md").write_text(markdown(models, workers, idle_rss))
     for m in models:
         for problem in m.problems:
             print(f"FAIL {m.name}: {problem}")

@@ -85,6 +85,10 @@ def normalization():
     node("LRN", 7, {"x": x}, {"size": 3})
     node("LpNormalization", 7, {"x": x}, {"axis": 1, "p": 2})
     node("LayerNormalization", 17, {"x": x}, {"axis": -1}, consts=dict(s=f32(5), b=f32(5)))
+    for o in (9, 11, 16):  # ONNX Runtime has these in ONNX's own domain
+        node("LayerNormalization", o, {"x": x}, {"axis": -1}, consts=dict(s=f32(5), b=f32(5)), converter=False)
+        node("SimplifiedLayerNormalization", o, {"x": x}, {"axis": -1}, consts=dict(s=f32(5)), converter=False)
+    node("ThresholdedRelu", 7, {"x": x}, {"alpha": 0.3}, converter=False)
     node("GroupNormalization", 18, {"x": f32(2, 6, 4)}, {"num_groups": 3}, consts=dict(s=f32(3), b=f32(3)), converter=False)
     node("GroupNormalization", 18, {"x": f32(2, 6, 4).astype(np.float16)}, {"num_groups": 3},
          consts=dict(s=f32(3).astype(np.float16), b=f32(3).astype(np.float16)), tag="f16", blocked_at=21, converter=False)

@@ -20,8 +20,8 @@ import formula
 
 DOMAIN, OP = "ai.fp8rewrite", "Float8Linear"
 STATE_SUFFIX = ".fp8_amax_history_input"
-# What the README of the corpus counts as a constant operand: an initializer or Constant, also through these.
-THROUGH = {"Transpose", "Identity", "Cast", "DequantizeLinear", "Reshape"}
+# What the README of the corpus counts as a constant operand: an initializer or Constant, also through these. QuantizeLinear it does not name, and counts.
+THROUGH = {"Transpose", "Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Reshape"}
 FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 
@@ -209,16 +209,36 @@ def do_compare(path, reference):
     return {"outputs": outputs, "dropped_inputs": dropped, "log": c.text}
 
 
+def layer_alone(x, y, w, scale_w, original):
+    """db and cancel of do_formula, where the original weight is known and lies in the file as [N, K] or [K, N]."""
+    if original is None or len(original.dims) != 2:
+        return {}
+    kept = w / (scale_w.reshape(-1, 1) if scale_w.ndim else scale_w)
+    stored = onnx.numpy_helper.to_array(original).astype(np.float64)
+    forms = [f for f in (stored, stored.T) if f.shape == w.shape]
+    weight = min(forms, key=lambda f: np.square(f - kept).sum(), default=None)
+    if weight is None or np.square(weight - kept).sum() > 0.05 * np.square(weight).sum():
+        return {}
+    x = np.asarray(x, np.float64).reshape(-1, w.shape[1])
+    exact = x @ weight.T
+    spread, result = np.square(x) @ np.square(weight).T, np.square(exact).sum()
+    return {"db": sqnr_db(exact, np.asarray(y, np.float64).reshape(exact.shape))["db"],
+            "cancel": float(np.sqrt(spread.sum() / result)) if result else None}
+
+
 def float8_codes(t):
     if t.raw_data:
         return np.frombuffer(t.raw_data, np.uint8).reshape(tuple(t.dims))
     return np.array(t.int32_data, np.uint8).reshape(tuple(t.dims))
 
 
-def do_formula(path, feeds, recipe, rows=None):
+def do_formula(path, feeds, recipe, rows=None, original=None, weights=None):
     """Runs a converted model with the input and output of each Float8Linear node of its main graph as graph outputs, and compares the
     output with the formula of that input. recipe is the report's, such as "i:dyn,w:del,go:del h16 max". feeds is an .npz with "in:"
-    keys, or with one array per graph input; rows cuts the first axis."""
+    keys, or with one array per graph input; rows cuts the first axis. With original, a path, and weights, the name there of each
+    layer's weight, it also says what the layer alone costs: the SQNR of its output against the product with the original weight, and how
+    far the products cancel, the root of their summed squares over that of the result."""
+    floats = {t.name: t for t in onnx.load(original).graph.initializer} if original else {}
     model = onnx.load(path)
     functions = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
     tensors = {t.name: t for t in model.graph.initializer}
@@ -268,9 +288,11 @@ def do_formula(path, feeds, recipe, rows=None):
         peak = np.abs(expected).max(initial=0)
         worst = np.abs(expected - y.astype(np.float64)).max(initial=0)
         same_nan = np.array_equal(np.isnan(expected), np.isnan(y))
+        state = given["amax_history_input"]
+        alone = layer_alone(x, y, w, scale_w if quantized else np.float32(1), floats.get((weights or {}).get(state.removesuffix(STATE_SUFFIX))))
         out.append({
             "node": n.name, "shape": list(w.shape), "dtype": str(y.dtype),
-            "relative": float(worst / peak) if peak > 0 else float(worst), "nan_agree": bool(same_nan),
+            **alone, "relative": float(worst / peak) if peak > 0 else float(worst), "nan_agree": bool(same_nan),
             # a result that is rounded to a narrow type may land on either neighbour
             "tolerance": 1e-4 + (float(np.finfo(y.dtype).eps) if y.dtype != np.float32 else 0),
         })
