@@ -30,7 +30,7 @@ func defined(src []float32, f Format, scale float32) (codes []byte, st Stats) {
 		if v == v && v != 0 && p == p && formula(f, code) == 0 {
 			st.Flushed++
 		}
-		e := v - float32(formula(f, code))*inverse
+		e := v - float32(float32(formula(f, code))*inverse) // not fused
 		st.SumSq += float64(v) * float64(v)
 		st.ErrSq += float64(e) * float64(e)
 	}
