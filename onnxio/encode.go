@@ -321,7 +321,11 @@ func (e *encoder) tensor(t *tensor.Tensor, o *tensorOrigin, mayLeave bool) (*onn
 	same := o != nil && o.t == t
 	leaves := mayLeave && t.Data != nil && t.Size() >= e.threshold && t.Size() > 0
 	if same && !leaves && pb.GetDataLocation() != onnxpb.TensorProto_EXTERNAL {
-		if pb.RawData != nil {
+		switch {
+		case pb.RawData == nil:
+		case len(typedFields(pb)) > 0: // an empty raw_data beside it
+			pb.RawData = e.blob(nil)
+		default:
 			pb.RawData = e.blob(t.Data)
 		}
 		return pb, nil

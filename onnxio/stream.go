@@ -60,12 +60,17 @@ func stream(ctx context.Context, w io.Writer, parts []tensor.Data, sum hash.Hash
 			n := jobLength(parts)
 			j := &job{parts: parts[:n], out: make(chan chunk, 2)}
 			parts = parts[n:]
-			for _, to := range []chan *job{ordered, work} {
-				select {
-				case to <- j:
-				case <-ctx.Done():
-					return
-				}
+			select {
+			case ordered <- j:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case work <- j:
+			case <-ctx.Done():
+				j.err = context.Cause(ctx)
+				close(j.out) // somebody may wait for it already
+				return
 			}
 		}
 	})
