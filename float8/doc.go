@@ -52,5 +52,6 @@
 // On amd64 with AVX2 or AVX-512 and on arm64 the bulk forms run in assembly; the
 // build tag purego leaves plain Go alone. Both give the same bits in every
 // result, the error sums included: these run in sixteen float64 lanes, element i
-// in lane i mod 16, joined in a fixed order.
+// in lane i mod 16, joined in a fixed order. There a source may start at any
+// byte, aligned or not, as values in a mapped file do.
 package float8

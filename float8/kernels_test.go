@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // eachInstructionSet runs f with the kernels of every instruction set that this
@@ -196,6 +197,32 @@ func TestKernelsOverLongSources(t *testing.T) {
 		compare(t, casts16[3], bf16, E4M3FNFormat, 20)
 		if a, b, c := AmaxFloat32(f32), AmaxFloat16(f16), AmaxBFloat16(bf16); a != 100 || b != 100 || c != 100 {
 			t.Errorf("amax %v, %v, %v, want 100", a, b, c)
+		}
+	})
+}
+
+// A mapped file may hold values at any byte.
+func TestKernelsOverSourcesAtOddBytes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	const n = 333
+	buffer := make([]byte, 4*n+8)
+	eachInstructionSet(t, func(t *testing.T) {
+		for start := 1; start < 4; start++ {
+			odd32 := unsafe.Slice((*float32)(unsafe.Pointer(&buffer[start])), n)
+			for i := range odd32 {
+				odd32[i] = float32(rng.NormFloat64())
+			}
+			for _, c := range casts32 {
+				compare(t, c, odd32, E5M2Format, 3)
+			}
+			odd16 := unsafe.Slice((*uint16)(unsafe.Pointer(&buffer[start])), n)
+			for _, c := range casts16 {
+				compare(t, c, odd16, E5M2Format, 3)
+			}
+			aligned := append([]uint16(nil), odd16...)
+			if got, want := AmaxBFloat16(odd16), AmaxBFloat16(aligned); math.Float32bits(got) != math.Float32bits(want) {
+				t.Errorf("from byte %d: amax %v, want %v", start, got, want)
+			}
 		}
 	})
 }
