@@ -49,6 +49,9 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	if err := opt.Recipe.Check(); err != nil {
 		return nil, err
 	}
+	if err := validate(m); err != nil {
+		return nil, err
+	}
 	res := &Result{Model: m}
 	work := clone(m)
 	if why := res.inline(work, &opt); why != "" {

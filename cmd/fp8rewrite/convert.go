@@ -340,5 +340,5 @@ func explainRewrite(in string, o *convertOptions, err error) error {
 	if errors.As(err, &uncalibrated) {
 		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", in, suggestCalibrated(in))
 	}
-	return err
+	return fmt.Errorf("%s: %w", in, err)
 }
