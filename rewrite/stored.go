@@ -165,16 +165,27 @@ func (res *Result) originalsThatStayed(m *graph.Model) {
 	}
 }
 
-// Measured computes the weights that have not been written, so that Layers is complete without a save.
-func (res *Result) Measured() error {
+// Measured computes the weights that have not been written, so that Layers is complete without a save. A cancelled context stops it
+// with the context's cause.
+func (res *Result) Measured(ctx context.Context) error {
 	for _, l := range res.layers {
 		if w := res.weights[l.weightKeyOrNone()]; w != nil && w.first == l && w.digest.sum == "" {
-			if _, err := w.digest.WriteTo(io.Discard); err != nil {
+			if _, err := w.digest.WriteTo(untilDone{ctx}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// untilDone takes bytes and forgets them, until its context ends.
+type untilDone struct{ ctx context.Context }
+
+func (u untilDone) Write(b []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, context.Cause(u.ctx)
+	}
+	return len(b), nil
 }
 
 func (l *layer) weightKeyOrNone() weightKey {

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
+	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/render"
@@ -67,15 +70,15 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --exclude '*lm_head*' --report report.json
   fp8rewrite convert model.onnx --dry-run --multiple-of 16`,
-		Args: exactly(1, "the model to convert"),
+		Args:              exactly(1, "the model to convert"),
+		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.recipe, _ = cmd.Flags().GetString("recipe")
 			return runConvert(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "file to write the rewritten model to; - for stdout")
-	f.String("recipe", "delayed", "scaling: delayed, dynamic, or per operand i (input), w (weight), go (gradient of the output): i:del,w:del,go:del; i:off is weight-only")
+	f.StringVar(&o.recipe, "recipe", "delayed", "scaling: delayed, dynamic, or per operand i (input), w (weight), go (gradient of the output): i:del,w:del,go:del; i:off is weight-only")
 	f.IntVar(&o.historyLen, "history-len", scaling.DefaultHistoryLen, "amaxes kept per operand")
 	f.IntVar(&o.margin, "margin", 0, "divide scales by 2^margin")
 	f.StringVar(&o.amaxCompute, "amax-compute", "max", "amax from a history: max or most_recent")
@@ -94,6 +97,12 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
 	f.BoolVar(&o.all, "all", false, "list every kept layer in the table, instead of a line per reason")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
+	completeFiles(cmd, "output", "onnx")
+	completeFiles(cmd, "report", "json")
+	completeWords(cmd, "recipe", "delayed", "dynamic", "i:off", "i:del,w:del,go:del")
+	completeWords(cmd, "amax-compute", "max", "most_recent")
+	completeWords(cmd, "emit", emitFloat8Linear, emitQDQ)
+	completeWords(cmd, "weights", "float8", "original")
 	return cmd
 }
 
@@ -134,20 +143,31 @@ func (o *convertOptions) rewriteOptions() (rewrite.Options, error) {
 }
 
 // check finds conflicts between flags before any work.
-func (o *convertOptions) check(in string) error {
+func (o *convertOptions) check(in string, stdout io.Writer) error {
+	toFile := "-o " + shellWord(suggestOutput(in))
 	switch {
 	case o.out == "" && !o.dryRun:
-		return hint(usagef("convert: --output is missing"), "fp8rewrite convert %s -o %s", in, suggestOutput(in))
+		return hint(usagef("convert: --output is missing"), "fp8rewrite convert %s %s", shellWord(in), toFile)
 	case o.emit != emitFloat8Linear && o.emit != emitQDQ:
 		return hint(usagef("--emit: got %q, want %s or %s", o.emit, emitFloat8Linear, emitQDQ), "--emit %s", emitFloat8Linear)
 	case o.emit == emitQDQ && o.weights == "original":
 		return hint(usagef("--emit qdq stores float8 weights, --weights original does not"), "leave --weights out")
 	case o.quiet && o.json:
 		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
+	case o.all && o.json:
+		return hint(usagef("--all and --json contradict each other: the JSON report has every layer anyway"), "leave --all out")
+	case o.all && o.quiet:
+		return hint(usagef("--all and --quiet contradict each other: there is no table to list layers in"), "leave --all out")
+	case o.dryRun && o.report != "":
+		return hint(usagef("--dry-run writes nothing, --report wants a file"), "--dry-run --json > %s", shellWord(o.report))
+	case o.report == "-":
+		return hint(usagef("--report wants a file, got %q", o.report), "--json prints the report on stdout")
 	case o.out == "-" && o.externalData:
-		return hint(usagef("--external-data needs a folder to write to, -o - has none"), "-o %s", suggestOutput(in))
-	case o.out == "-" && o.json:
+		return hint(usagef("--external-data needs a folder to write to, -o - has none"), "%s", toFile)
+	case o.out == "-" && o.json && !o.dryRun:
 		return hint(usagef("-o - and --json both want stdout"), "--report report.json")
+	case o.out == "-" && !o.dryRun && isTerminal(stdout):
+		return hint(usagef("-o - would write the model to a terminal"), "%s", toFile)
 	}
 	return nil
 }
@@ -157,10 +177,10 @@ func suggestOutput(in string) string {
 	return base[:len(base)-len(filepath.Ext(base))] + ".fp8.onnx"
 }
 
-// runConvert opens, rewrites, saves and reports.
+// runConvert checks everything that can be checked before the slow work, and opens the model.
 func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *convertOptions) error {
 	start := time.Now()
-	if err := o.check(in); err != nil {
+	if err := o.check(in, stdout); err != nil {
 		return err
 	}
 	opt, err := o.rewriteOptions()
@@ -175,20 +195,31 @@ func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *con
 		return explainOpen(in, err)
 	}
 	defer file.Close()
-	digests := digestInput(ctx, file)
+	for _, e := range file.External {
+		if err := o.refuse(in, e.Path); err != nil {
+			return err
+		}
+	}
+	err = mapfile.Guard(func() error { return o.run(ctx, stdout, stderr, file, opt, start) })
+	return explainChange(file, err)
+}
 
+// run rewrites, saves and reports.
+func (o *convertOptions) run(ctx context.Context, stdout, stderr io.Writer, file *onnxio.File, opt rewrite.Options, start time.Time) error {
+	digests := digestInput(ctx, file)
+	defer digests.stop()
 	bar := newBar(stderr, o.quiet)
+	defer bar.clear()
 	opt.Progress = bar.stage("reading weights")
 	res, err := o.rewrite(ctx, file, opt)
 	if err != nil {
-		bar.clear()
-		return explainRewrite(in, o, err)
+		return explainRewrite(file.Path, err)
 	}
 	saveOpt := onnxio.SaveOptions{ExternalData: o.externalData, Progress: bar.stage("writing model")}
 	rep := &reports.Report{Kind: reports.KindConvert}
 	switch {
 	case o.dryRun:
-		err = o.plan(rep, file, res, saveOpt)
+		err = o.plan(ctx, rep, file, res, saveOpt)
 	case o.out == "-":
 		err = writeStdout(stdout, res)
 	default:
@@ -202,9 +233,20 @@ func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *con
 	if err != nil {
 		return err
 	}
-	if rep.Model.Input, err = inputArtifact(file, <-digests); err != nil {
+	if err := o.tell(ctx, stdout, stderr, rep, digests, file, res, opt, start); err != nil {
+		return o.afterwards(err)
+	}
+	return nil
+}
+
+// tell completes the report, puts it where the flags ask for it, and says what to do next.
+func (o *convertOptions) tell(ctx context.Context, stdout, stderr io.Writer, rep *reports.Report, digests *digests, file *onnxio.File,
+	res *rewrite.Result, opt rewrite.Options, start time.Time) error {
+	sums, err := digests.wait(ctx)
+	if err != nil {
 		return err
 	}
+	rep.Model.Input = inputArtifact(file, sums)
 	o.fill(rep, res, opt, start)
 	if err := o.write(stdout, stderr, rep); err != nil {
 		return err
@@ -213,33 +255,65 @@ func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *con
 	return nil
 }
 
+// afterwards marks an error that comes after the model has been written.
+func (o *convertOptions) afterwards(err error) error {
+	switch o.out {
+	case "-":
+		return written{"the model", err}
+	default:
+		if o.dryRun {
+			return err
+		}
+		return written{o.out, err}
+	}
+}
+
 // probe finds an output that cannot be written, or that is the input, before the slow work.
 func (o *convertOptions) probe(in string) error {
+	if err := o.refuse(in, in); err != nil {
+		return err
+	}
 	targets := []string{o.report}
-	if !o.dryRun && o.out != "-" {
+	if o.writesModel() {
 		targets = append(targets, o.out)
 	}
 	for _, t := range targets {
 		if t == "" {
 			continue
 		}
-		if atomicfile.SameFile(in, t) {
-			return hint(usagef("output %q is the input", t), "write to another file: -o %s", suggestOutput(in))
-		}
 		if err := atomicfile.Probe(t); err != nil {
 			return err
 		}
 	}
-	if o.report != "" && o.out != "" && o.out != "-" && !o.dryRun && sameTarget(o.report, o.out) {
-		return usagef("--report and --output name the same file %q", o.out)
+	if o.report != "" && o.writesModel() && sameTarget(o.report, o.out) {
+		return hint(fmt.Errorf("--report and --output name the same file %q", o.out), "--report %s",
+			shellWord(strings.TrimSuffix(o.out, filepath.Ext(o.out))+".json"))
 	}
 	return nil
 }
 
+// writesModel reports whether the model goes to a file.
+func (o *convertOptions) writesModel() bool { return !o.dryRun && o.out != "-" && o.out != "" }
+
+// refuse is the error of an output that is file, which belongs to the input in, by any of its names.
+func (o *convertOptions) refuse(in, file string) error {
+	if o.writesModel() && sameTarget(o.out, file) {
+		return hint(fmt.Errorf("output %q is the same file as the input %q", o.out, file), "-o %s", shellWord(suggestOutput(in)))
+	}
+	if o.report != "" && sameTarget(o.report, file) {
+		return hint(fmt.Errorf("report %q is the same file as the input %q", o.report, file), "--report report.json")
+	}
+	return nil
+}
+
+// sameTarget reports whether a and b are the same file, or would be if they existed.
 func sameTarget(a, b string) bool {
-	x, errX := filepath.Abs(a)
-	y, errY := filepath.Abs(b)
-	return errX == nil && errY == nil && x == y
+	if atomicfile.SameFile(a, b) {
+		return true
+	}
+	dirA, errA := filepath.EvalSymlinks(filepath.Dir(a))
+	dirB, errB := filepath.EvalSymlinks(filepath.Dir(b))
+	return errA == nil && errB == nil && filepath.Base(a) == filepath.Base(b) && atomicfile.SameFile(dirA, dirB)
 }
 
 // rewrite runs the stages that --emit asks for.
@@ -251,8 +325,8 @@ func (o *convertOptions) rewrite(ctx context.Context, file *onnxio.File, opt rew
 }
 
 // plan fills in what a save would write.
-func (o *convertOptions) plan(rep *reports.Report, file *onnxio.File, res *rewrite.Result, opt onnxio.SaveOptions) error {
-	if err := res.Measured(); err != nil {
+func (o *convertOptions) plan(ctx context.Context, rep *reports.Report, file *onnxio.File, res *rewrite.Result, opt onnxio.SaveOptions) error {
+	if err := res.Measured(ctx); err != nil {
 		return err
 	}
 	out := o.out
@@ -269,6 +343,13 @@ func (o *convertOptions) plan(rep *reports.Report, file *onnxio.File, res *rewri
 }
 
 func writeStdout(stdout io.Writer, res *rewrite.Result) error {
+	sizes, err := onnxio.Plan("stdout", res.Model, onnxio.SaveOptions{})
+	if err != nil {
+		return err
+	}
+	if sizes.Data > 0 {
+		return hint(fmt.Errorf("the model needs %d bytes of external data, which stdout cannot carry", sizes.Data), "-o FILE.onnx")
+	}
 	b, err := onnxio.Marshal(res.Model)
 	if err != nil {
 		return err
@@ -289,7 +370,7 @@ func (o *convertOptions) write(stdout, stderr io.Writer, rep *reports.Report) er
 		}
 	}
 	to := stdout
-	if o.out == "-" {
+	if o.out == "-" && !o.dryRun {
 		to = stderr // stdout carries the model
 	}
 	switch {
@@ -299,7 +380,7 @@ func (o *convertOptions) write(stdout, stderr io.Writer, rep *reports.Report) er
 		_, err := to.Write(encoded.Bytes())
 		return err
 	}
-	return render.Table(to, rep, render.Options{Width: terminalWidth(to), Color: colorful(to), All: o.all})
+	return render.Table(to, rep, render.Options{Width: terminalWidth(to), Color: render.Color(isTerminal(to), os.Getenv), All: o.all})
 }
 
 // advise says what to do next.
@@ -313,7 +394,7 @@ func (o *convertOptions) advise(stderr io.Writer, rep *reports.Report) {
 	}
 	if rep.State.DelayedLayers > rep.State.InitializedLayers && o.out != "-" {
 		fmt.Fprintf(stderr, "not calibrated: %d layers wait for data; next: fp8rewrite calibrate %s --data BATCHES.npz -o %s\n",
-			rep.State.DelayedLayers-rep.State.InitializedLayers, o.out, suggestCalibrated(o.out))
+			rep.State.DelayedLayers-rep.State.InitializedLayers, shellWord(o.out), shellWord(suggestCalibrated(o.out)))
 	}
 }
 
@@ -324,21 +405,34 @@ func suggestCalibrated(out string) string {
 
 // explainOpen adds a hint to what Open says.
 func explainOpen(in string, err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return hint(err, "the path is relative to the current folder; fp8rewrite convert MODEL.onnx -o OUT.onnx")
+	if errors.Is(err, fs.ErrNotExist) {
+		if dir, e := os.Getwd(); e == nil && !filepath.IsAbs(in) {
+			return hint(err, "the path is taken from the current folder, %s", dir)
+		}
 	}
 	return err
 }
 
 // explainRewrite adds the command that helps.
-func explainRewrite(in string, o *convertOptions, err error) error {
+func explainRewrite(in string, err error) error {
 	var mismatch *rewrite.RecipeMismatchError
 	if errors.As(err, &mismatch) {
 		return hint(err, "convert the original model again, with the recipe that is wanted")
 	}
 	var uncalibrated *rewrite.NotCalibratedError
 	if errors.As(err, &uncalibrated) {
-		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", in, suggestCalibrated(in))
+		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(in), shellWord(suggestCalibrated(in)))
 	}
-	return fmt.Errorf("%s: %w", in, err)
+	return err
+}
+
+// explainChange says so when the input is no longer what was opened: then that is the reason of an error.
+func explainChange(file *onnxio.File, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if change := changed(file); change != nil {
+		return hint(fmt.Errorf("%w: %w", change, err), "convert a copy, or wait until whatever writes the file is done")
+	}
+	return err
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
-// The exit codes. docs/REPORT.md documents them for users.
+// The exit codes. docs/REPORT.md documents them for users. Whatever is wrong with flags and arguments as such is wrong usage;
+// whatever is wrong with files, be it that two names are one file, is a failure.
 const (
 	exitDone        = 0
 	exitFailed      = 1
@@ -37,18 +40,32 @@ func hint(err error, format string, args ...any) error {
 	return hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// written is an error that came when the model what had its name already, so that the model is whole and only its report is not.
+type written struct {
+	what string
+	err  error
+}
+
+func (e written) Error() string { return e.what + " is written, its report is not: " + e.err.Error() }
+func (e written) Unwrap() error { return e.err }
+
 // report says on w what went wrong, and gives the exit code.
-func report(w io.Writer, err error, interrupted bool) int {
+func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if interrupted || errors.Is(err, context.Canceled) {
-		fmt.Fprintln(w, "fp8rewrite: interrupted; nothing was written")
+	// The cause that a signal gives a context is context.Canceled as well.
+	if errors.Is(err, context.Canceled) {
+		state := "nothing was written"
+		if late := (written{}); errors.As(err, &late) {
+			state = late.what + " is written, its report is not"
+		}
+		fmt.Fprintf(w, "fp8rewrite: interrupted; %s\n", oneLine(state))
 		return exitInterrupted
 	}
 	fmt.Fprintf(w, "fp8rewrite: %s\n", oneLine(err.Error()))
 	if h := (hinted{}); errors.As(err, &h) {
-		fmt.Fprintf(w, "hint: %s\n", h.hint)
+		fmt.Fprintf(w, "hint: %s\n", oneLine(h.hint))
 	}
 	if errors.As(err, new(usageError)) {
 		return exitUsage
@@ -56,5 +73,28 @@ func report(w io.Writer, err error, interrupted bool) int {
 	return exitFailed
 }
 
-// oneLine joins the lines of a message that holds several reasons, so that one error is one line.
-func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }
+// oneLine joins the lines of a message that holds several reasons, so that one error is one line, and spells out what would steer a
+// terminal: file names may hold anything.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	var b strings.Builder
+	for _, r := range s {
+		if r == ' ' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
+}
+
+// shellWord is s as one word of a shell's command line.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(`_-./\:@%+=,`, r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 )
@@ -20,11 +23,12 @@ func newInspect() *cobra.Command {
 		Long: `inspect shows what a model holds: versions, sizes, every MatMul, Gemm and Float8Linear by the name that --include and --exclude
 match, the float8 state of converted layers, and for the others whether convert would rewrite them.
 
-Exit status: 0 done, 1 failed, 2 wrong usage.`,
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  fp8rewrite inspect model.onnx
   fp8rewrite inspect model.fp8.onnx --json
   fp8rewrite inspect model.onnx | grep attn`,
-		Args: exactly(1, "the model to inspect"),
+		Args:              exactly(1, "the model to inspect"),
+		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInspect(cmd.Context(), cmd.OutOrStdout(), args[0], asJSON)
 		},
@@ -40,15 +44,22 @@ func runInspect(ctx context.Context, stdout io.Writer, in string, asJSON bool) e
 	}
 	defer file.Close()
 	digests := digestInput(ctx, file)
-	found := rewrite.Inspect(file.Model)
-	if found.Model, err = inputArtifact(file, <-digests); err != nil {
+	defer digests.stop()
+	var found *reports.Inspection
+	err = mapfile.Guard(func() error { found = rewrite.Inspect(file.Model); return nil })
+	if err != nil {
+		return explainChange(file, err)
+	}
+	sums, err := digests.wait(ctx)
+	if err != nil {
 		return err
 	}
+	found.Model = inputArtifact(file, sums)
 	if asJSON {
 		e := json.NewEncoder(stdout)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		return e.Encode(found)
 	}
-	return render.Inspection(stdout, found, render.Options{Width: terminalWidth(stdout), Color: colorful(stdout)})
+	return render.Inspection(stdout, found, render.Options{Width: terminalWidth(stdout), Color: render.Color(isTerminal(stdout), os.Getenv)})
 }

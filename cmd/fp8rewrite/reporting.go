@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,35 +17,50 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 )
 
-// digest is the SHA-256 of each file of the input, or why it could not be had.
-type digest struct {
-	sums []string // the model first, then its data files
+// digests are the SHA-256 of each file of a model, which are computed beside the other work.
+type digests struct {
+	stop func() // ends the work early
+	done <-chan digested
+}
+
+// digested is the sums, the model's first, then those of its data files; or why they could not be had.
+type digested struct {
+	sums []string
 	err  error
 }
 
-// digestInput hashes the input's files beside the other work.
-func digestInput(ctx context.Context, f *onnxio.File) <-chan digest {
-	done := make(chan digest, 1)
+// digestInput begins to hash the input's files.
+func digestInput(ctx context.Context, f *onnxio.File) *digests {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan digested, 1) // nobody may be there to take it
 	go func() {
-		var d digest
-		paths := []string{f.Path}
+		sum, err := digestFile(ctx, f.Path, f.Bytes)
+		d := digested{[]string{sum}, err}
 		for _, e := range f.External {
-			paths = append(paths, e.Path)
-		}
-		for _, p := range paths {
-			sum, err := digestFile(ctx, p)
-			if err != nil {
-				d.err = err
+			if d.err != nil {
 				break
 			}
+			sum, d.err = digestFile(ctx, e.Path, e.Bytes)
 			d.sums = append(d.sums, sum)
 		}
 		done <- d
 	}()
-	return done
+	return &digests{stop, done}
 }
 
-func digestFile(ctx context.Context, path string) (string, error) {
+// wait gives the sums once they are there.
+func (d *digests) wait(ctx context.Context) ([]string, error) {
+	select {
+	case got := <-d.done:
+		return got.sums, got.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// digestFile hashes the file at path, which had size bytes when it was opened. It reads the file instead of its mapping: a page of a
+// mapping that went away would be a fault, and reading counts towards nobody's memory.
+func digestFile(ctx context.Context, path string, size int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -52,19 +68,55 @@ func digestFile(ctx context.Context, path string) (string, error) {
 	defer f.Close()
 	h := sha256.New()
 	buf := make([]byte, 1<<20)
+	total := int64(0)
 	for {
-		if err := ctx.Err(); err != nil {
-			return "", err
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
 		}
 		n, err := f.Read(buf)
 		h.Write(buf[:n])
+		total += int64(n)
 		if err == io.EOF {
-			return hex.EncodeToString(h.Sum(nil)), nil
+			break
 		}
 		if err != nil {
 			return "", err
 		}
 	}
+	if total != size {
+		return "", changedError{path, size, total}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// changedError says that a file of the input changed while it was worked on.
+type changedError struct {
+	path     string
+	had, has int64
+}
+
+func (e changedError) Error() string {
+	return fmt.Sprintf("%s changed while it was read: it had %d bytes and has %d", e.path, e.had, e.has)
+}
+
+// changed finds a file of the input that no longer has the size with which it was opened.
+func changed(f *onnxio.File) error {
+	check := func(path string, size int64) error {
+		info, err := os.Stat(path)
+		if err != nil || info.Size() == size {
+			return nil // a file that was removed is still there for those who have it open
+		}
+		return changedError{path, size, info.Size()}
+	}
+	if err := check(f.Path, f.Bytes); err != nil {
+		return err
+	}
+	for _, e := range f.External {
+		if err := check(e.Path, e.Bytes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // describe is what the report says of a model, apart from its files.
@@ -99,18 +151,15 @@ func artifact(m *graph.Model, path string, saved onnxio.SaveResult) reports.Arti
 	return a
 }
 
-// inputArtifact describes the model that was opened.
-func inputArtifact(f *onnxio.File, d digest) (reports.Artifact, error) {
-	if d.err != nil {
-		return reports.Artifact{}, d.err
-	}
+// inputArtifact describes the model that was opened; sums are those of digests.
+func inputArtifact(f *onnxio.File, sums []string) reports.Artifact {
 	a := describe(f.Model)
-	a.Name, a.Bytes, a.SHA256 = filepath.Base(f.Path), f.Bytes, d.sums[0]
+	a.Name, a.Bytes, a.SHA256 = filepath.Base(f.Path), f.Bytes, sums[0]
 	for i, e := range f.External {
 		a.Bytes += e.Bytes
-		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, SHA256: d.sums[i+1]})
+		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, SHA256: sums[i+1]})
 	}
-	return a, nil
+	return a
 }
 
 // fill completes the report of a conversion.

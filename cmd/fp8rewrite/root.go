@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -13,41 +12,91 @@ func newRoot() *cobra.Command {
 		Use:   "fp8rewrite",
 		Short: "Rewrite a trained model into its float8 form",
 		Long: `fp8rewrite swaps the linear layers of a serialized model for Float8Linear, which carries float8 weights, scales and amax
-histories, and writes the rewritten model with a report that CI can compare. No Python, no framework.`,
+histories, and writes the rewritten model with a report that CI can compare. No Python, no framework.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  fp8rewrite inspect model.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --report report.json`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          noSubcommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint(usageError{err}, "%s --help lists the flags", cmd.CommandPath())
-	})
-	root.AddCommand(newConvert(), newInspect(), newVersion())
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetFlagErrorFunc(wrongFlag)
+	root.AddCommand(newConvert(), newInspect(), newVersion(), newCompletion())
+	root.SetHelpCommand(newHelp())
 	return root
 }
 
-// noSubcommand refuses what is not a command, with the nearest that is.
-func noSubcommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show what a command does",
+		Long: `help shows what a command does: its flags, three examples and its exit status.
+
+Exit status: 0 done, 1 failed, 2 wrong usage.`,
+		Example: `  fp8rewrite help
+  fp8rewrite help convert
+  fp8rewrite convert --help`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return commandNames(cmd.Root()), cobra.ShellCompDirectiveNoFileComp
+		},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return hint(usagef("%s: got %d arguments, want at most 1: the command", cmd.CommandPath(), len(args)), "%s", usageLine(cmd))
+			}
+			if len(args) == 1 && command(cmd.Root(), args[0]) == nil {
+				return unknownCommand(cmd.Root(), args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			if len(args) == 1 {
+				about = command(about, args[0])
+			}
+			about.InitDefaultHelpFlag() // which Execute has done for this command alone
+			return about.Help()
+		},
 	}
-	err := usagef("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return hint(err, "%s", strings.Join(prefixed("fp8rewrite ", near), " or "))
-	}
-	return hint(err, "fp8rewrite --help lists the commands")
 }
 
-func prefixed(prefix string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = prefix + n
+// command is the subcommand of root with the name, nil if there is none.
+func command(root *cobra.Command, name string) *cobra.Command {
+	for _, c := range root.Commands() {
+		if c.Name() == name {
+			return c
+		}
 	}
-	return out
+	return nil
+}
+
+func commandNames(root *cobra.Command) []string {
+	var names []string
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
+// unknownCommand refuses what is not a command, with the nearest that is.
+func unknownCommand(root *cobra.Command, name string) error {
+	err := usagef("unknown command %q", name)
+	if near := nearest(name, commandNames(root), ""); near != "" {
+		return hint(err, "fp8rewrite %s", near)
+	}
+	return hint(err, "fp8rewrite --help lists the commands")
 }
 
 // exactly wants n arguments, which what names.

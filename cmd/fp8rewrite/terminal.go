@@ -62,8 +62,3 @@ func terminalWidth(w io.Writer) int {
 	}
 	return width
 }
-
-// colorful reports whether colors may be used on w. NO_COLOR is the convention of no-color.org.
-func colorful(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}

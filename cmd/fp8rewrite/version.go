@@ -12,6 +12,9 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
+		Long: `version prints one line: the version of the program, that of the Go that built it, and the system it is for.
+
+Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		Example: `  fp8rewrite version
   fp8rewrite version | head -1
   fp8rewrite --help`,
