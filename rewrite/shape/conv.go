@@ -49,12 +49,12 @@ func convExtent(c *call, x, w extent) extent {
 
 // rankOf is the rank that operands of one rank have; 0 where unknown or in disagreement.
 func rankOf(es ...extent) (int, certainty) {
-	rank, sure := 0, sureNothing
+	rank, sure, seen := 0, sureNothing, false
 	for _, e := range es {
 		switch {
 		case !e.ranked:
-		case rank == 0:
-			rank, sure = len(e.dims), e.sure
+		case !seen:
+			rank, sure, seen = len(e.dims), e.sure, true
 		case rank != len(e.dims):
 			return 0, sureNothing
 		default:

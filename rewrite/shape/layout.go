@@ -330,7 +330,7 @@ func split(c *call) {
 			whole := x.ext.dims[a].Value
 			switch {
 			case given && known && i < len(list):
-				d.Value = list[i]
+				d.Value = max(list[i], -1)
 			case given || whole < 0:
 			default:
 				parts := c.node.AttrInt("num_outputs", int64(n))
@@ -340,10 +340,10 @@ func split(c *call) {
 				}
 			}
 			f.ext = x.ext.with(a, d)
-			if d.Value >= 0 && x.vals != nil && offset >= 0 && offset+d.Value <= int64(len(x.vals)) {
+			if d.Value >= 0 && x.vals != nil && offset >= 0 && d.Value <= int64(len(x.vals))-offset {
 				f.vals = x.vals[offset : offset+d.Value]
 			}
-			if d.Value < 0 || offset < 0 {
+			if d.Value < 0 || !small(d.Value) || !small(offset) || offset < 0 {
 				offset = -1
 			} else {
 				offset += d.Value
