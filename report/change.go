@@ -16,6 +16,7 @@ const (
 	ChangeFunctionAdded     ChangeCode = "function-added"
 	ChangeWeightDuplicated  ChangeCode = "weight-duplicated"
 	ChangeExternalData      ChangeCode = "external-data"
+	ChangeOutputAdded       ChangeCode = "graph-output-added"
 )
 
 // The warnings. Their order is the order of docs.
@@ -27,6 +28,7 @@ const (
 	WarnAssumedConstant  WarningCode = "assumed-constant"
 	WarnPatternUnmatched WarningCode = "pattern-unmatched"
 	WarnOutputLarger     WarningCode = "output-larger"
+	WarnNotObservable    WarningCode = "not-observable"
 )
 
 // Changes lists every change in order, with the template of its sentence.
@@ -40,6 +42,7 @@ func Changes() []CodeInfo[ChangeCode] {
 		{ChangeFunctionAdded, "the function {function} was added; it holds the operator's body in standard operators"},
 		{ChangeWeightDuplicated, "the original of the weight {weight} was kept as well; other uses of it: {count}"},
 		{ChangeExternalData, "the weights were written to the external data file {file}"},
+		{ChangeOutputAdded, "the graph output {output} was added; it is the amax of the layer {layer} in each run"},
 	}
 }
 
@@ -53,6 +56,7 @@ func Warnings() []CodeInfo[WarningCode] {
 		{WarnAssumedConstant, "the initializer {weight} is a graph input and was taken for a constant; callers can no longer replace it"},
 		{WarnPatternUnmatched, "the {list} pattern {pattern} matches no layer"},
 		{WarnOutputLarger, "the output is larger than the input: {before} bytes before, {after} bytes after"},
+		{WarnNotObservable, "the amax of the layer {layer} cannot become a graph output: {why}"},
 	}
 }
 

@@ -86,6 +86,7 @@ type Settings struct {
 	MultipleOf     int64    `json:"multiple_of" class:"exact"` // 0 and 1: no rule
 	MinDim         int64    `json:"min_dim" class:"exact"`     // 0: no rule
 	AssumeConstant bool     `json:"assume_constant" class:"exact"`
+	Observe        bool     `json:"observe" class:"exact"` // amaxes became graph outputs
 }
 
 // State says how far the float8 state of the output model has come.

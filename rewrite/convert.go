@@ -8,6 +8,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/rewrite/observe"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
 )
@@ -91,13 +92,46 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	res.apply(work, &opt)
 	res.Model, res.Changed = work, true
 	res.warn(&opt)
-	return res, nil
+	return res, res.observe(&opt)
+}
+
+// observe adds the outputs that Observe asks for, to a copy where the model is still the caller's.
+func (res *Result) observe(opt *Options) error {
+	if !opt.Observe || countExisting(decide(res.Model, opt)) == 0 {
+		return nil
+	}
+	before := len(res.Model.Graph.Outputs)
+	work := res.Model
+	if !res.Changed {
+		work = clone(work)
+	}
+	found, err := observe.Expose(work)
+	if err != nil {
+		return fmt.Errorf("observe: %w", err)
+	}
+	for _, o := range found {
+		if o.Output == "" {
+			res.Warnings = append(res.Warnings, report.NewWarning(report.WarnNotObservable, o.Layer, o.Layer, report.Text(o.Reason)))
+		}
+	}
+	added := work.Graph.Outputs[before:]
+	for _, v := range added {
+		for _, o := range found {
+			if o.Output == v.Name {
+				res.Changes = append(res.Changes, report.NewChange(report.ChangeOutputAdded, v.Name, v.Name, o.Layer))
+			}
+		}
+	}
+	if len(added) > 0 {
+		res.Model, res.Changed = work, true
+	}
+	return nil
 }
 
 // unchanged is the result for a model without any layer to rewrite: the decisions about m as it is.
 func (res *Result) unchanged(m *graph.Model, opt *Options) (*Result, error) {
 	res.layers, res.Changes = decide(m, opt), nil
-	return res.nothing(opt), nil
+	return res.nothing(opt), res.observe(opt)
 }
 
 func (res *Result) nothing(opt *Options) *Result {

@@ -47,6 +47,8 @@ type Options struct {
 	MinDim int64
 	// AssumeConstant takes an initializer that is also a graph input for a constant.
 	AssumeConstant bool
+	// Observe makes the amax of every Float8Linear an output of the main graph, so that any runtime can observe it.
+	Observe bool
 	// Progress hears of the bytes of weights read so far and in all; nil for nobody.
 	Progress func(done, total int64)
 

@@ -37,6 +37,7 @@ type convertOptions struct {
 	multipleOf     int64
 	minDim         int64
 	assumeConstant bool
+	observe        bool
 	emit           string
 	weights        string
 	report         string
@@ -89,6 +90,7 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 	f.Int64Var(&o.multipleOf, "multiple-of", 0, "keep layers with a dimension that is no multiple of this")
 	f.Int64Var(&o.minDim, "min-dim", 0, "keep layers with a dimension below this")
 	f.BoolVar(&o.assumeConstant, "assume-constant", false, "take initializers that are also graph inputs for constants")
+	f.BoolVar(&o.observe, "observe", false, "make the amax of every layer a graph output, so that any runtime can observe it")
 	f.StringVar(&o.emit, "emit", emitFloat8Linear, "form of a rewritten layer: float8linear, or qdq for TensorRT (needs a calibrated model)")
 	f.StringVar(&o.weights, "weights", "float8", "stored weights: float8, or original for models that will be trained on")
 	f.StringVar(&o.report, "report", "", "file to write the JSON report to")
@@ -139,6 +141,7 @@ func (o *convertOptions) rewriteOptions() (rewrite.Options, error) {
 		return opt, usagef("--multiple-of and --min-dim: got %d and %d, want 0 or more", o.multipleOf, o.minDim)
 	}
 	opt.MultipleOf, opt.MinDim, opt.AssumeConstant = o.multipleOf, o.minDim, o.assumeConstant
+	opt.Observe = o.observe
 	return opt, nil
 }
 
@@ -152,6 +155,8 @@ func (o *convertOptions) check(in string, stdout io.Writer) error {
 		return hint(usagef("--emit: got %q, want %s or %s", o.emit, emitFloat8Linear, emitQDQ), "--emit %s", emitFloat8Linear)
 	case o.emit == emitQDQ && o.weights == "original":
 		return hint(usagef("--emit qdq stores float8 weights, --weights original does not"), "leave --weights out")
+	case o.emit == emitQDQ && o.observe:
+		return hint(usagef("--observe needs Float8Linear nodes, --emit qdq replaces them"), "leave --observe out")
 	case o.quiet && o.json:
 		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
 	case o.all && o.json:

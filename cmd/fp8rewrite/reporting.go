@@ -169,7 +169,7 @@ func (o *convertOptions) fill(rep *reports.Report, res *rewrite.Result, opt rewr
 		Recipe: r.String(), HistoryLen: int64(r.HistoryLen), AmaxCompute: r.Compute.String(), Margin: int64(r.Margin),
 		PowerOfTwo: r.PowerOfTwo, PerChannel: r.PerChannel, Weights: opt.Weights.String(), Emit: o.emit,
 		Include: append([]string{}, o.include...), Exclude: append([]string{}, o.exclude...),
-		MultipleOf: opt.MultipleOf, MinDim: opt.MinDim, AssumeConstant: opt.AssumeConstant,
+		MultipleOf: opt.MultipleOf, MinDim: opt.MinDim, AssumeConstant: opt.AssumeConstant, Observe: opt.Observe,
 	}
 	rep.State = res.State()
 	rep.Layers = res.Layers()
