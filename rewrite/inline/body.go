@@ -17,8 +17,8 @@ func (x *expander) body(call *graph.Node, f *graph.Function, p place) ([]*graph.
 	}
 	count := 0
 	graph.WalkNodes(f.Nodes, func(*graph.Node) { count++ })
-	if x.made += count + len(f.Values) + len(f.Outputs); x.made > maxNodes {
-		return nil, &SizeError{Function: label(f), Limit: maxNodes}
+	if x.made += count + len(f.Values) + len(f.Outputs); x.made > x.limit {
+		return nil, &SizeError{Function: label(f), Limit: x.limit}
 	}
 	if err := x.imports(call, f, p); err != nil {
 		return nil, err

@@ -32,7 +32,11 @@ const maxNodes = 1 << 20
 //
 // Nodes of the result are in the order of the calls, each body in its own order.
 func Calls(m *graph.Model, want func(*graph.Function) bool, lift Lift) ([]Inlined, error) {
-	x := &expander{model: m, lift: lift, functions: map[key]*graph.Function{}, wanted: map[*graph.Function]bool{},
+	return calls(m, want, lift, maxNodes)
+}
+
+func calls(m *graph.Model, want func(*graph.Function) bool, lift Lift, limit int) ([]Inlined, error) {
+	x := &expander{model: m, lift: lift, limit: limit, functions: map[key]*graph.Function{}, wanted: map[*graph.Function]bool{},
 		inlined: map[*graph.Function]bool{}}
 	for _, f := range m.Functions {
 		k := key{graph.CanonicalDomain(f.Domain), f.Name, f.Overload}
@@ -84,6 +88,7 @@ type expander struct {
 	inlined   map[*graph.Function]bool
 	done      []Inlined
 	made      int // nodes and values made so far
+	limit     int // of made
 }
 
 // callee is the wanted function that n calls, nil when it calls none.
