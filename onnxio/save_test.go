@@ -341,6 +341,8 @@ func (b broken) WriteTo(w io.Writer) (int64, error) {
 func TestAFailedSaveLeavesTheOldFiles(t *testing.T) {
 	cause := errors.New("broken")
 	ctx, cancel := context.WithCancelCause(context.Background())
+	done, finish := context.WithCancelCause(context.Background())
+	finish(errors.New("interrupted"))
 	for name, c := range map[string]struct {
 		data tensor.Data
 		ctx  context.Context
@@ -349,7 +351,7 @@ func TestAFailedSaveLeavesTheOldFiles(t *testing.T) {
 		"an error while computing": {broken{pattern{20 << 20, 1}, cause, nil}, context.Background(), "broken"},
 		"too few bytes":            {broken{pattern{20 << 20, 1}, nil, nil}, context.Background(), "tensor data wrote 10485760 bytes, want 20971520"},
 		"cancelled":                {broken{pattern{40 << 20, 1}, nil, func() { cancel(errors.New("interrupted")) }}, ctx, "interrupted"},
-		"cancelled before":         {pattern{1, 1}, ctx, "interrupted"},
+		"cancelled before":         {pattern{1, 1}, done, "interrupted"},
 	} {
 		for _, external := range []bool{false, true} {
 			t.Run(name+" external "+strconv.FormatBool(external), func(t *testing.T) {
