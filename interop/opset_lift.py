@@ -305,6 +305,26 @@ def elementwise():
     node("CastLike", 15, {"x": x}, consts=dict(l=np.zeros(1, np.float16)), out_types=[T.FLOAT16])
 
 
+def first_versions():
+    """What came before version 7, where ONNX Runtime has no kernels: numpy says what the old forms mean."""
+    x, b = f32(2, 3, 4), f32(3)
+    for op, fn in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply), ("Div", np.divide)):
+        node(op, 6, {"x": x}, {"broadcast": 1, "axis": 1}, consts=dict(b=b), expected=[fn(x, b[:, None])], tag="axis", converter=False)
+        node(op, 6, {"x": x}, {"broadcast": 1}, consts=dict(b=x[0, 0]), expected=[fn(x, x[0, 0])], tag="suffix", converter=False)
+        node(op, 1, {"x": x}, {"consumed_inputs": [0, 0]}, consts=dict(b=x[::-1].copy()), expected=[fn(x, x[::-1])], converter=False)
+    g = f32(2)
+    node("Greater", 6, {"x": x}, {"broadcast": 1, "axis": 0}, consts=dict(b=g), expected=[x > g[:, None, None]], out_types=[T.BOOL], tag="axis", converter=False)
+    a, w, c = f32(2, 3), f32(4, 3), f32(4)
+    node("Gemm", 6, {"a": a}, {"broadcast": 1, "transB": 1}, consts=dict(w=w, c=c), expected=[a @ w.T + c], converter=False)
+    node("MatMul", 6, {"a": a}, consts=dict(w=w.T.copy()), expected=[a @ w.T], converter=False)
+    node("Relu", 1, {"x": x}, {"consumed_inputs": [0]}, expected=[np.maximum(x, 0)], converter=False)
+    node("Dropout", 6, {"x": x}, {"is_test": 1, "ratio": 0.5}, expected=[x], converter=False)
+    node("Dropout", 6, {"x": x}, tag="training", blocked_at=7, expected=[x], converter=False)
+    node("Reshape", 1, {"x": x}, {"shape": [0, -1]}, expected=[x.reshape(2, -1)], converter=False)
+    node("Concat", 1, {"x": x, "y": x}, expected=[np.concatenate([x, x], 1)], converter=False)
+    node("Tile", 1, {"x": x}, consts=dict(t=np.array(2, np.int64), a=np.array(0, np.int64)), blocked_at=6, expected=[x], converter=False)
+
+
 def layout():
     x = f32(2, 3, 4)
     for o in (7, 9, 11, 12, 13):
@@ -445,7 +465,7 @@ def main():
     newest = 22 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 23) else 25
     targets = [int(t) for t in args.to.split(",")] if args.to else [13, 19, 22] + [25] * (newest >= 25)
     onnxruntime.set_default_logger_severity(4)
-    for make in (normalization, dropout, resizing, attributes_to_inputs, softmax, pooling, elementwise, layout, recurrent, structure):
+    for make in (normalization, dropout, resizing, attributes_to_inputs, softmax, pooling, elementwise, first_versions, layout, recurrent, structure):
         make()
     todo = [c for c in cases if args.only in c.name]
     failures = []

@@ -48,8 +48,8 @@ func Lift(m *graph.Model, to int64) (*Result, error) {
 	switch {
 	case from == 0 && usesOwnDomain(work.Graph.Nodes, l.local):
 		l.block("", nil, "the model imports no version of ONNX's own operators but uses them")
-	case from != 0 && from < oldest:
-		l.block("", nil, fmt.Sprintf("the model is at version %d of ONNX's operators; versions below %d are not lifted", from, oldest))
+	case from < 0:
+		l.block("", nil, fmt.Sprintf("the model imports version %d of ONNX's own operators", from))
 	case from < to:
 		if from != 0 {
 			l.liftGraph(work.Graph, from)
@@ -61,8 +61,8 @@ func Lift(m *graph.Model, to int64) (*Result, error) {
 		case v == 0 && usesOwnDomain(f.Nodes, l.local):
 			l.block(f.Name, nil, "the function imports no version of ONNX's own operators but uses them")
 		case v == 0 || v >= to:
-		case v < oldest:
-			l.block(f.Name, nil, fmt.Sprintf("the function is at version %d of ONNX's operators; versions below %d are not lifted", v, oldest))
+		case v < 0:
+			l.block(f.Name, nil, fmt.Sprintf("the function imports version %d of ONNX's own operators", v))
 		default:
 			l.liftFunction(f, v)
 			f.SetOpset("", to)
@@ -109,8 +109,8 @@ func LiftNodes(b Body, from, to int64) ([]*graph.Node, error) {
 	switch {
 	case to > newest:
 		return nil, fmt.Errorf("opset: target version %d: the newest known is %d", to, newest)
-	case from < oldest:
-		l.block("", nil, fmt.Sprintf("the nodes are at version %d of ONNX's operators; versions below %d are not lifted", from, oldest))
+	case from < 1:
+		l.block("", nil, fmt.Sprintf("the nodes are at version %d of ONNX's own operators", from))
 	default:
 		l.liftGraph(g, from)
 	}

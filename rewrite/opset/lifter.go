@@ -13,7 +13,6 @@ type lifter struct {
 	to    int64
 	names *graph.Names
 	types typer
-	table map[change]*step
 
 	local       map[functionKey]bool            // functions of the model
 	given       map[functionKey]map[string]bool // attributes that every call of a function passes
@@ -30,6 +29,15 @@ type change struct {
 	op string
 	at int64
 }
+
+// byChange finds the lines of the table.
+var byChange = func() map[change]*step {
+	m := make(map[change]*step, len(steps))
+	for i := range steps {
+		m[change{steps[i].op, steps[i].at}] = &steps[i]
+	}
+	return m
+}()
 
 // functionKey names a function as a call does.
 type functionKey struct{ domain, name, overload string }
@@ -58,11 +66,7 @@ type site struct {
 }
 
 func newLifter(to int64, names *graph.Names, types typer) *lifter {
-	l := &lifter{to: to, names: names, types: types, table: make(map[change]*step, len(steps)), stuck: map[*graph.Node]bool{}, own: map[*graph.Node]bool{}}
-	for i := range steps {
-		l.table[change{steps[i].op, steps[i].at}] = &steps[i]
-	}
-	return l
+	return &lifter{to: to, names: names, types: types, stuck: map[*graph.Node]bool{}, own: map[*graph.Node]bool{}}
 }
 
 func newSite(g *graph.Graph, outer *site, holder *graph.Node, fn *graph.Function) *site {
@@ -110,7 +114,7 @@ func (l *lifter) lift(s *site, from int64) {
 // checkKnown blocks operators that the table does not have or that are younger than the version that claims them.
 func (l *lifter) checkKnown(s *site, from int64) {
 	graph.WalkNodes(s.graph.Nodes, func(n *graph.Node) {
-		if graph.CanonicalDomain(n.Domain) != "" || l.local[keyOf(n)] {
+		if graph.CanonicalDomain(n.Domain) != "" || l.local[keyOf(n)] || early[n.OpType] {
 			return
 		}
 		n.DropAttr("consumed_inputs") // a leftover of version 1, without a meaning since 6
@@ -134,7 +138,7 @@ func (l *lifter) pass(s *site, at int64) {
 			}
 			l.pass(s.inner[g], at)
 		}
-		step := l.table[change{n.OpType, at}]
+		step := byChange[change{n.OpType, at}]
 		if step == nil || step.convert == nil || graph.CanonicalDomain(n.Domain) != "" || l.local[keyOf(n)] || l.stuck[n] {
 			out = append(out, n)
 			continue

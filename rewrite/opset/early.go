@@ -1,0 +1,9 @@
+package opset
+
+// early are the operators that ONNX Runtime puts into ONNX's own domain from version 1 on, before ONNX had them or without ONNX
+// having them, and that runtimes meet in real files. From the version in born on they are ONNX's own, with the same meaning.
+var early = map[string]bool{
+	"LayerNormalization":           true,
+	"SimplifiedLayerNormalization": true, // ONNX calls it RMSNormalization
+	"ThresholdedRelu":              true, // an experiment of ONNX's first versions
+}
