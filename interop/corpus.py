@@ -306,7 +306,8 @@ def model_rows(models, workers):
 
 def first_line(m, run):
     """The first line of standard error without the places of this machine."""
-    line = (run.child.stderr.strip().splitlines() or [""])[0]
+    # Go's protobuf puts a no-break space into its errors in some builds and a space in others.
+    line = (run.child.stderr.strip().splitlines() or [""])[0].replace("\u00a0", " ")
     for place, word in ((m.path, m.path.name), (m.path.parent, "DIR"), (run.target.parent, "OUT")):
         line = line.replace(str(place), word)
     return line
@@ -338,7 +339,7 @@ def markdown(models, workers, idle_rss):
                   "output: " + ", ".join(f"{max(v):.1e} of {len(v)} {dtype}" for dtype, v in sorted(formula.items())) + ". The bound is 1e-4, and for float16 one rounding of the result more.", ""]
     lines += ["## Files that are bad", "", driver.table(("file", "bytes", "expected", "exit", "peak MiB", "error", "result"), bad_rows(models), markdown=True), "",
               f"`expected` is the corpus's own verdict where it has one. `{LINK_OUT}` is its symlink_file with the link that an archive does not keep. "
-              f"Memory is the peak resident set; `fp8rewrite version` alone takes {idle_rss / MIB:.0f} MiB. A file without an expectation may be refused or converted, but cleanly: ONNX Runtime refuses an unknown external-data key, the onnx package ignores it.", ""]
+              f"Memory is the peak resident set; `fp8rewrite version` alone takes {coarse(idle_rss)} MiB, both rounded up to a multiple of 16. A file without an expectation may be refused or converted, but cleanly: ONNX Runtime refuses an unknown external-data key, the onnx package ignores it.", ""]
     lines += ["## Models", "", "`loads` is original/output per runtime, in the order above. `SQNR` is the lowest of the model's float outputs against the stored outputs of the float32 model, in dB, "
               "with dynamic scaling.", "", driver.table(("file", "cw", "rewritten", "kept, by reason, or the error", "loads", "SQNR", "result"), model_rows(good, workers), markdown=True), ""]
     return "\n".join(lines)
@@ -394,13 +395,18 @@ def sqnr_section(models):
     return lines
 
 
+def coarse(size):
+    """MiB rounded up to a multiple of 16, so that the document does not change from run to run."""
+    return -(-size // (16 * MIB)) * 16
+
+
 def bad_rows(models):
     out = []
     for m in models:
         if m.folder != "malformed":
             continue
         run = m.runs["delayed"]
-        out.append([m.name, m.bytes, m.expect or "either", run.child.code, f"{run.child.rss / MIB:.0f}", first_line(m, run), "FAIL" if m.problems else "ok"])
+        out.append([m.name, m.bytes, m.expect or "either", run.child.code, coarse(run.child.rss), first_line(m, run), "FAIL" if m.problems else "ok"])
     return out
 
 
