@@ -6,7 +6,9 @@ import "github.com/fp8rewrite/fp8rewrite/tensor"
 func (m *Model) OpsetVersion(domain string) int64 { return opsetVersion(m.Opsets, domain) }
 
 // SetOpset imports domain at version, in place of an earlier import of the same domain.
-func (m *Model) SetOpset(domain string, version int64) { m.Opsets = setOpset(m.Opsets, domain, version) }
+func (m *Model) SetOpset(domain string, version int64) {
+	m.Opsets = setOpset(m.Opsets, domain, version)
+}
 
 // OpsetVersion is the version under which the function imports domain, 0 if it does not.
 func (f *Function) OpsetVersion(domain string) int64 { return opsetVersion(f.Opsets, domain) }
