@@ -36,7 +36,8 @@ func Lift(m *graph.Model, to int64) (*Result, error) {
 	if from >= to && !functionsBelow(m, to) {
 		return res, nil
 	}
-	work := &graph.Model{IRVersion: m.IRVersion, Opsets: m.Opsets, Graph: m.Graph.Clone(), Functions: make([]*graph.Function, len(m.Functions))}
+	work := &graph.Model{IRVersion: m.IRVersion, Opsets: m.Opsets, Graph: m.Graph.Clone()}
+	work.Functions = make([]*graph.Function, len(m.Functions))
 	for i, f := range m.Functions {
 		work.Functions[i] = cloneFunction(f)
 	}

@@ -47,9 +47,9 @@ func (c *call) windows() (ws []window, ok bool) {
 	return ws, true
 }
 
-// averagePoolCeil: with ceil_mode the last window may hang over the padded end. Before 19 what it divides by, with
-// count_include_pad, is not settled (the whole kernel in some runtimes, part of it in others). Where no window hangs over, or padding does
-// not count, both versions agree.
+// averagePoolCeil: with ceil_mode the last window may hang over the padded end. What it divides by, with count_include_pad, is not
+// settled before 19: the whole kernel in some runtimes, the part inside the padding in others. Where no window hangs over, or
+// padding does not count, both versions agree.
 func averagePoolCeil(c *call) {
 	include, ok := c.plainInt("count_include_pad", 0)
 	if !ok {
