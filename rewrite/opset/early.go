@@ -7,3 +7,7 @@ var early = map[string]bool{
 	"SimplifiedLayerNormalization": true, // ONNX calls it RMSNormalization
 	"ThresholdedRelu":              true, // an experiment of ONNX's first versions
 }
+
+// gone are the operators that another one replaced, and the version that did it: a node that still claims one has no meaning.
+// (GroupNormalization 18 is deprecated too, but runtimes have it until 21 gives it another meaning.)
+var gone = map[string]int64{"Upsample": 10, "Scatter": 11}

@@ -271,6 +271,7 @@ func TestBlocked(t *testing.T) {
 	}{
 		{"an operator nobody knows", 9, 19, node("Affine", "x", "y"), nil, "unknown operator"},
 		{"an operator before its time", 9, 19, node("Trilu", "x", "y"), nil, "came with version 14"},
+		{"an operator after its time", 11, 19, node("Upsample", "x,s", "y"), nil, "went with version 10"},
 		{"batch normalization for training", 9, 19, node("BatchNormalization", "x,s,b,m,v", "y,mean,var"), nil, `output "mean"`},
 		{"a mask that is read", 7, 19, node("Dropout", "x", "mask,mask"), nil, "the mask"},
 		{"clip with bounds crossed", 7, 19, node("Clip", "x", "y", graph.Float("min", 1), graph.Float("max", 0)), nil, "above max"},

@@ -123,6 +123,8 @@ func (l *lifter) checkKnown(s *site, from int64) {
 			l.block(s.where(), n, "unknown operator")
 		case v > from:
 			l.block(s.where(), n, fmt.Sprintf("the operator came with version %d, the model is at %d", v, from))
+		case gone[n.OpType] != 0 && from >= gone[n.OpType]:
+			l.block(s.where(), n, fmt.Sprintf("the operator went with version %d, the model is at %d", gone[n.OpType], from))
 		}
 	})
 }
