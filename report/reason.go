@@ -48,6 +48,7 @@ const (
 	ReasonNameRepeated            ReasonCode = "name-repeated"
 	ReasonOpsetUnsupported        ReasonCode = "opset-unsupported"
 	ReasonModelInvalid            ReasonCode = "model-invalid"
+	ReasonNotConverted            ReasonCode = "not-converted"
 )
 
 // Rules lists every rule in order; the template is what the rule rewrites.
@@ -90,6 +91,7 @@ func Reasons() []CodeInfo[ReasonCode] {
 		{ReasonNameRepeated, "the value name {name} is assigned more than once, so the graph is not in single-assignment form"},
 		{ReasonOpsetUnsupported, "the model's opset {opset} cannot be lifted to {target}, which the float8 Cast needs: {why}"},
 		{ReasonModelInvalid, "the node is not valid: {why}"},
+		{ReasonNotConverted, "the layer was not made a Float8Linear when the model was converted, and only those are lowered"},
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // constant is an operand whose value the file fixes: an initializer or a Constant node, seen through Transpose, Identity, Cast and
-// Reshape.
+// Reshape; through QuantizeLinear and DequantizeLinear too, as a problem.
 type constant struct {
 	tensor *tensor.Tensor // as stored
 	name   string         // of the initializer or of the Constant node's output
@@ -30,6 +30,20 @@ const maxChain = 64
 func resolve(s *graph.Scope, name string, irVersion int64, assumeConstant bool) *constant {
 	r := resolver{irVersion: irVersion, assumeConstant: assumeConstant}
 	return r.value(s, name, 0)
+}
+
+// operands finds the constants behind the two operands of a MatMul or Gemm, nil for one that is none. Where one is fixed and the
+// other the default of a graph input, that one is an activation: a caller may give it.
+func operands(s *graph.Scope, n *graph.Node, irVersion int64, assumeConstant bool) (a, b *constant) {
+	a = resolve(s, n.Input(0), irVersion, assumeConstant)
+	b = resolve(s, n.Input(1), irVersion, assumeConstant)
+	if a != nil && b != nil && !assumeConstant && (a.input == nil) != (b.input == nil) {
+		if a.input != nil {
+			return nil, b
+		}
+		return a, nil
+	}
+	return a, b
 }
 
 type resolver struct {
@@ -82,7 +96,7 @@ func (r resolver) node(src graph.Source, name string, depth int) *constant {
 		return constantNode(src, name)
 	}
 	switch n.OpType {
-	case "Identity", "Transpose", "Cast", "Reshape", "DequantizeLinear":
+	case "Identity", "Transpose", "Cast", "Reshape", "QuantizeLinear", "DequantizeLinear":
 	default:
 		return nil
 	}
@@ -97,10 +111,24 @@ func (r resolver) node(src graph.Source, name string, depth int) *constant {
 		return c.cast(n)
 	case "Reshape":
 		return c.reshape(n, r.reshapeTo(src.Scope, n, depth))
+	case "QuantizeLinear":
+		// The codes are computed when the model runs, from a weight that is stored unquantized.
+		c.problem = report.Because(report.ReasonWeightQuantized, c.name, r.codes(src.Scope, n, depth))
 	case "DequantizeLinear":
 		c.problem = report.Because(report.ReasonWeightQuantized, c.name, c.dtype)
 	}
 	return c
+}
+
+// codes is the type that a QuantizeLinear makes: that of its zero point, else the one it names, else uint8.
+func (r resolver) codes(s *graph.Scope, n *graph.Node, depth int) tensor.DType {
+	if zero := r.value(s, n.Input(2), depth+1); zero != nil && zero.tensor != nil {
+		return zero.dtype
+	}
+	if t := tensor.DType(n.AttrInt("output_dtype", 0)); t != tensor.Undefined {
+		return t
+	}
+	return tensor.Uint8
 }
 
 func constantNode(src graph.Source, name string) *constant {

@@ -60,7 +60,7 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	}
 	layers := decide(work, &opt)
 	if !anyRewritten(layers) {
-		return res.unchanged(m, &opt)
+		return res.unchanged(layers, &opt)
 	}
 	if have, ok := m.Property(MetadataRecipe); ok {
 		recipe, err := scaling.Parse(have)
@@ -69,7 +69,7 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 		}
 	}
 	if why := res.lift(work); why != nil {
-		res.layers = decide(m, &opt)
+		res.layers = layers
 		for _, l := range res.layers {
 			if l.rewritten() {
 				l.keep(why)
@@ -84,9 +84,7 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 		return nil, err
 	}
 	if !anyRewritten(layers) {
-		res.Changes = nil
-		res.layers = layers
-		return res.nothing(&opt), nil
+		return res.unchanged(layers, &opt)
 	}
 	res.layers = layers
 	res.apply(work, &opt)
@@ -128,9 +126,10 @@ func (res *Result) observe(opt *Options) error {
 	return nil
 }
 
-// unchanged is the result for a model without any layer to rewrite: the decisions about m as it is.
-func (res *Result) unchanged(m *graph.Model, opt *Options) (*Result, error) {
-	res.layers, res.Changes = decide(m, opt), nil
+// unchanged is the result for a model without any layer to rewrite. The decisions are those about the model with its functions
+// inlined: only there has each layer a reason of its own.
+func (res *Result) unchanged(layers []*layer, opt *Options) (*Result, error) {
+	res.layers, res.Changes = layers, nil
 	return res.nothing(opt), res.observe(opt)
 }
 

@@ -98,8 +98,7 @@ func (d *decider) graph(s *graph.Scope, path, function string) {
 func (d *decider) linear(s *graph.Scope, n *graph.Node, path, function string) *layer {
 	l := &layer{node: n, scope: s}
 	l.row = report.Layer{Node: n.Name, Op: n.OpType, Graph: path, Decision: report.Kept, Shape: []int64{}}
-	a := resolve(s, n.Input(0), d.model.IRVersion, d.opt.AssumeConstant)
-	b := resolve(s, n.Input(1), d.model.IRVersion, d.opt.AssumeConstant)
+	a, b := operands(s, n, d.model.IRVersion, d.opt.AssumeConstant)
 	weight := b
 	if b == nil {
 		weight, l.left = a, a != nil
@@ -204,7 +203,11 @@ func (d *decider) match(l *layer) *report.Reason {
 	default:
 		return report.Because(report.ReasonWeightDType, c.name, c.dtype)
 	}
-	if t := d.shapes.DType(l.scope.Graph, l.input); t != tensor.Undefined && t != c.dtype {
+	switch t := d.shapes.DType(l.scope.Graph, l.input); t {
+	case tensor.Undefined, c.dtype:
+	case tensor.Float32, tensor.Float16, tensor.BFloat16:
+		return report.Because(report.ReasonModelInvalid, report.Text(fmt.Sprintf("its operands are %s and %s", t, c.dtype)))
+	default:
 		return report.Because(report.ReasonInputDType, l.input, t)
 	}
 	if gemm && rankKnown && rank != 2 {

@@ -70,8 +70,7 @@ func (h *holder) body(s *graph.Scope, n *graph.Node, f *graph.Function, depth in
 func (h *holder) layers(s *graph.Scope) bool {
 	for _, n := range s.Graph.Nodes {
 		if n.Is("MatMul") || n.Is("Gemm") {
-			a := resolve(s, n.Input(0), h.model.IRVersion, h.opt.AssumeConstant)
-			b := resolve(s, n.Input(1), h.model.IRVersion, h.opt.AssumeConstant)
+			a, b := operands(s, n, h.model.IRVersion, h.opt.AssumeConstant)
 			if (a == nil) != (b == nil) {
 				c := a
 				if c == nil {

@@ -9,10 +9,15 @@ import (
 )
 
 // Inspect describes the layers of m and the float8 state that they carry, and says of the others what Convert would decide with
-// its default options. Weights are not read, so one with a NaN inside counts as one to rewrite.
+// its default options, in the functions that it would inline too. Weights are not read, so one with a NaN inside counts as one to
+// rewrite.
 func Inspect(m *graph.Model) *report.Inspection {
 	opt := &Options{Recipe: scaling.DefaultRecipe()}
-	layers := decide(m, opt)
+	work := clone(m)
+	if why := new(Result).inline(work, opt); why != "" {
+		work, opt.notInlined = m, why
+	}
+	layers := decide(work, opt)
 	res := &Result{layers: layers}
 	out := &report.Inspection{SchemaVersion: report.SchemaVersion, State: res.State(), Layers: []report.InspectedLayer{}}
 	out.Recipe, _ = m.Property(MetadataRecipe)

@@ -47,6 +47,12 @@ func ConvertQDQ(ctx context.Context, m *graph.Model, opt Options) (*Result, erro
 	if err := lower(work, layers); err != nil {
 		return nil, err
 	}
+	for _, l := range layers {
+		if l.rewritten() && l.row.Rule != report.RuleQDQ {
+			l.keep(report.Because(report.ReasonNotConverted))
+			l.row.Shape = l.weight.tensor.Shape.Clone()
+		}
+	}
 	res.Model, res.Changed, res.layers = work, true, layers
 	return res, nil
 }
@@ -79,6 +85,10 @@ func lower(m *graph.Model, layers []*layer) error {
 		}
 		if err := l.layer(row); err != nil {
 			return err
+		}
+		if before[graph.Key{Graph: row.scope.Graph, Name: row.node.Output(ops.OutAmaxInput)}] > 0 {
+			return fmt.Errorf("rewrite: qdq: layer %q: its amax %q is read, and the lowered layer has none; convert without --observe",
+				row.row.Name, row.node.Output(ops.OutAmaxInput))
 		}
 		row.row.Decision, row.row.Rule, row.row.Reason = report.Rewritten, report.RuleQDQ, nil
 	}
