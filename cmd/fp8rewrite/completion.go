@@ -33,7 +33,7 @@ session, put the line for the shell into the file that it reads at its start:
   fp8rewrite completion fish > fp8rewrite.fish`,
 		ValidArgs: names,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := exactly(1, "the shell")(cmd, args); err != nil {
+			if err := one("the shell")(cmd, args); err != nil {
 				return err
 			}
 			for _, n := range names {

@@ -71,7 +71,7 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --exclude '*lm_head*' --report report.json
   fp8rewrite convert model.onnx --dry-run --multiple-of 16`,
-		Args:              exactly(1, "the model to convert"),
+		Args:              one("the model to convert"),
 		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runConvert(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
@@ -119,7 +119,7 @@ func (o *convertOptions) rewriteOptions() (rewrite.Options, error) {
 		return opt, hint(usageError{err}, "--amax-compute max")
 	}
 	if err := recipe.Check(); err != nil {
-		return opt, usageError{err}
+		return opt, hint(usageError{err}, "the defaults are --history-len %d --margin 0", scaling.DefaultHistoryLen)
 	}
 	opt.Recipe = recipe
 	if opt.Weights, err = rewrite.ParseWeights(o.weights); err != nil {
@@ -137,8 +137,11 @@ func (o *convertOptions) rewriteOptions() (rewrite.Options, error) {
 			*list.to = append(*list.to, p)
 		}
 	}
-	if o.multipleOf < 0 || o.minDim < 0 {
-		return opt, usagef("--multiple-of and --min-dim: got %d and %d, want 0 or more", o.multipleOf, o.minDim)
+	if o.multipleOf < 0 {
+		return opt, hint(usagef("--multiple-of: got %d, want 0 or more", o.multipleOf), "--multiple-of 16")
+	}
+	if o.minDim < 0 {
+		return opt, hint(usagef("--min-dim: got %d, want 0 or more", o.minDim), "--min-dim 128")
 	}
 	opt.MultipleOf, opt.MinDim, opt.AssumeConstant = o.multipleOf, o.minDim, o.assumeConstant
 	opt.Observe = o.observe
@@ -218,7 +221,7 @@ func (o *convertOptions) run(ctx context.Context, stdout, stderr io.Writer, file
 	opt.Progress = bar.stage("reading weights")
 	res, err := o.rewrite(ctx, file, opt)
 	if err != nil {
-		return explainRewrite(file.Path, err)
+		return o.explainRewrite(file, err)
 	}
 	saveOpt := onnxio.SaveOptions{ExternalData: o.externalData, Progress: bar.stage("writing model")}
 	rep := &reports.Report{Kind: reports.KindConvert}
@@ -398,8 +401,11 @@ func (o *convertOptions) advise(stderr io.Writer, rep *reports.Report) {
 		return
 	}
 	if rep.State.DelayedLayers > rep.State.InitializedLayers && o.out != "-" {
-		fmt.Fprintf(stderr, "not calibrated: %d layers wait for data; next: fp8rewrite calibrate %s --data BATCHES.npz -o %s\n",
-			rep.State.DelayedLayers-rep.State.InitializedLayers, shellWord(o.out), shellWord(suggestCalibrated(o.out)))
+		wait := "1 layer waits"
+		if n := rep.State.DelayedLayers - rep.State.InitializedLayers; n != 1 {
+			wait = fmt.Sprintf("%d layers wait", n)
+		}
+		fmt.Fprintf(stderr, "not calibrated: %s for data; next: fp8rewrite calibrate %s --data BATCHES.npz -o %s\n", wait, shellWord(o.out), shellWord(suggestCalibrated(o.out)))
 	}
 }
 
@@ -419,14 +425,20 @@ func explainOpen(in string, err error) error {
 }
 
 // explainRewrite adds the command that helps.
-func explainRewrite(in string, err error) error {
+func (o *convertOptions) explainRewrite(file *onnxio.File, err error) error {
 	var mismatch *rewrite.RecipeMismatchError
 	if errors.As(err, &mismatch) {
 		return hint(err, "convert the original model again, with the recipe that is wanted")
 	}
 	var uncalibrated *rewrite.NotCalibratedError
 	if errors.As(err, &uncalibrated) {
-		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(in), shellWord(suggestCalibrated(in)))
+		if _, converted := file.Model.Property(rewrite.MetadataRecipe); !converted {
+			return hint(err, "first fp8rewrite convert %s -o %s, then calibrate that", shellWord(file.Path), shellWord(suggestOutput(file.Path)))
+		}
+		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(file.Path), shellWord(suggestCalibrated(file.Path)))
+	}
+	if o.emit == emitQDQ && !errors.Is(err, context.Canceled) {
+		return hint(err, "--emit qdq takes what fp8rewrite convert --recipe delayed and fp8rewrite calibrate make, one after the other")
 	}
 	return err
 }

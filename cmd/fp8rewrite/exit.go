@@ -79,11 +79,14 @@ func oneLine(s string) string {
 	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
 	var b strings.Builder
 	for _, r := range s {
-		if r == ' ' || unicode.IsPrint(r) {
+		switch {
+		case unicode.IsPrint(r):
 			b.WriteRune(r)
-			continue
+		case unicode.Is(unicode.Zs, r): // protobuf's messages have no-break spaces in some builds
+			b.WriteByte(' ')
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}
-		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 	}
 	return b.String()
 }

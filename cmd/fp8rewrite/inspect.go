@@ -27,7 +27,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  fp8rewrite inspect model.onnx
   fp8rewrite inspect model.fp8.onnx --json
   fp8rewrite inspect model.onnx | grep attn`,
-		Args:              exactly(1, "the model to inspect"),
+		Args:              one("the model to inspect"),
 		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInspect(cmd.Context(), cmd.OutOrStdout(), args[0], asJSON)

@@ -52,7 +52,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return hint(usagef("%s: got %d arguments, want at most 1: the command", cmd.CommandPath(), len(args)), "%s", usageLine(cmd))
+				return hint(usagef("help: got %d arguments, want at most one: the command", len(args)), "%s", usageLine(cmd))
 			}
 			if len(args) == 1 && command(cmd.Root(), args[0]) == nil {
 				return unknownCommand(cmd.Root(), args[0])
@@ -99,14 +99,25 @@ func unknownCommand(root *cobra.Command, name string) error {
 	return hint(err, "fp8rewrite --help lists the commands")
 }
 
-// exactly wants n arguments, which what names.
-func exactly(n int, what string) cobra.PositionalArgs {
+// one wants one argument, which what names.
+func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == n {
+		switch len(args) {
+		case 1:
 			return nil
+		case 0:
+			return hint(usagef("%s: %s is missing", cmd.Name(), what), "%s", usageLine(cmd))
 		}
-		return hint(usagef("%s: got %d arguments, want %d: %s", cmd.CommandPath(), len(args), n, what), "%s", usageLine(cmd))
+		return hint(usagef("%s: got %d arguments, want one: %s", cmd.Name(), len(args), what), "%s", usageLine(cmd))
 	}
+}
+
+// none wants no arguments.
+func none(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return hint(usagef("%s: got the argument %q, want none", cmd.Name(), args[0]), "%s", usageLine(cmd))
 }
 
 func usageLine(cmd *cobra.Command) string { return fmt.Sprintf("usage: %s", cmd.UseLine()) }

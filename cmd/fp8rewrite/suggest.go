@@ -21,17 +21,19 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		}
 		return hint(usageError{err}, "%s", list)
 	}
-	var flag *pflag.Flag
-	var novalue *pflag.ValueRequiredError
-	var invalid *pflag.InvalidValueError
-	switch {
-	case errors.As(err, &novalue):
-		flag = novalue.GetFlag()
-	case errors.As(err, &invalid):
-		flag = invalid.GetFlag()
+	var missing *pflag.ValueRequiredError
+	if errors.As(err, &missing) {
+		f := missing.GetFlag()
+		return hint(usagef("--%s: value is missing", f.Name), "--%s: %s", f.Name, f.Usage)
 	}
-	if flag != nil {
-		return hint(usageError{err}, "--%s: %s", flag.Name, flag.Usage)
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		f := invalid.GetFlag()
+		want := "a whole number"
+		if f.Value.Type() == "bool" {
+			want = "true or false"
+		}
+		return hint(usagef("--%s: got %q, want %s", f.Name, invalid.GetValue(), want), "--%s: %s", f.Name, f.Usage)
 	}
 	return hint(usageError{err}, "%s", list)
 }
@@ -39,13 +41,13 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 // nearest is the name closest to what was typed, or otherwise where none is close.
 func nearest(typed string, names []string, otherwise string) string {
 	typed = strings.ToLower(typed)
-	best, least := otherwise, 1+len(typed)/3
+	best, least := otherwise, 2+len(typed)/3 // one more than may be wrong
 	for _, n := range names {
 		d := distance(typed, n)
-		if d > least && len(typed) >= 3 && strings.HasPrefix(n, typed) {
-			d = least
+		if d >= least && len(typed) >= 3 && strings.HasPrefix(n, typed) {
+			d = least - 1
 		}
-		if d <= least && (d < least || best == otherwise) {
+		if d < least {
 			best, least = n, d
 		}
 	}

@@ -18,7 +18,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		Example: `  fp8rewrite version
   fp8rewrite version | head -1
   fp8rewrite --help`,
-		Args: exactly(0, "none"),
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fp8rewrite %s %s %s/%s\n", buildVersion(), goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
 			return err
