@@ -118,7 +118,7 @@ func (w *lowering) layer(l *layer) error {
 	case f.Variant.Weight != ops.WeightFloat8:
 		return fail("the weight is stored in its original type; got %s, want a float8 weight", f.Variant)
 	case f.Variant.Input == ops.InputDynamic:
-		return fail("the input is scaled dynamically, and QuantizeLinear needs a stored scale; convert with --recipe delayed and calibrate")
+		return fail("the input is scaled dynamically, and QuantizeLinear needs a stored scale; convert the original with --recipe delayed, then run fp8rewrite calibrate")
 	case f.Variant.Input == ops.InputDelayed && !l.initialized:
 		return &NotCalibratedError{l.row.Name}
 	}

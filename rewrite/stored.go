@@ -38,6 +38,18 @@ type storedWeight struct {
 	digest               *digested
 }
 
+// settle finds the home of the weight of l: the graph that the layer is in, or, where layers of several graphs share the weight, the
+// graph that holds the original, which all of them see.
+func (a *applier) settle(l *layer) {
+	key := l.weightKey()
+	switch home, ok := a.homes[key]; {
+	case !ok:
+		a.homes[key] = l.scope.Graph
+	case home != l.scope.Graph:
+		a.homes[key] = key.graph
+	}
+}
+
 // weight stores the weight of l, once for all layers that share it.
 func (a *applier) weight(l *layer) *storedWeight {
 	if w := a.weights[l.weightKey()]; w != nil {
@@ -46,6 +58,7 @@ func (a *applier) weight(l *layer) *storedWeight {
 	}
 	w := &storedWeight{first: l}
 	a.weights[l.weightKey()] = w
+	home := a.homes[l.weightKey()]
 	name := l.row.Name
 	shape := tensor.Shape{l.matrix.N, l.matrix.K}
 	history := make([]float32, a.opt.Recipe.HistoryLen)
@@ -68,7 +81,7 @@ func (a *applier) weight(l *layer) *storedWeight {
 		history[0] = l.amax.Tensor
 	}
 	if w.name == "" {
-		w.name = a.initializer(l, ops.StateName(name, ops.InWeight), w.tensor)
+		w.name = a.initializer(home, ops.StateName(name, ops.InWeight), w.tensor)
 	}
 	scaleShape := tensor.Shape{}
 	if a.opt.Recipe.PerChannel {
@@ -78,8 +91,8 @@ func (a *applier) weight(l *layer) *storedWeight {
 	for i, s := range w.scales {
 		values[i] = float32(s)
 	}
-	w.scale = a.state(l, ops.InScaleWeight, tensor.Float32s(scaleShape, values...))
-	w.history = a.state(l, ops.InAmaxHistoryWeight, tensor.Float32s(tensor.Shape{int64(len(history))}, history...))
+	w.scale = a.initializer(home, ops.StateName(name, ops.InScaleWeight), tensor.Float32s(scaleShape, values...))
+	w.history = a.initializer(home, ops.StateName(name, ops.InAmaxHistoryWeight), tensor.Float32s(tensor.Shape{int64(len(history))}, history...))
 	return w
 }
 
@@ -188,8 +201,9 @@ func (u untilDone) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// weightKeyOrNone is the key of no weight for a layer that keeps its weight, a lowered one among them.
 func (l *layer) weightKeyOrNone() weightKey {
-	if !l.rewritten() {
+	if !l.rewritten() || l.weight == nil {
 		return weightKey{}
 	}
 	return l.weightKey()
