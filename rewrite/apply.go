@@ -19,6 +19,7 @@ type applier struct {
 	variant ops.Variant
 	names   *graph.Names
 	weights map[weightKey]*storedWeight
+	homes   map[weightKey]*graph.Graph // the graph that gets the stored weight
 	// instead holds what stands in a rewritten node's place.
 	instead map[*graph.Node][]*graph.Node
 }
@@ -26,8 +27,13 @@ type applier struct {
 // apply rewrites every layer that was decided on, in m, which the layers belong to.
 func (res *Result) apply(m *graph.Model, opt *Options) {
 	before := graph.Uses(m.Graph)
-	a := &applier{model: m, opt: opt, variant: variant(opt), names: graph.NewNames(m),
+	a := &applier{model: m, opt: opt, variant: variant(opt), names: graph.NewNames(m), homes: map[weightKey]*graph.Graph{},
 		weights: map[weightKey]*storedWeight{}, instead: map[*graph.Node][]*graph.Node{}}
+	for _, l := range res.layers {
+		if l.rewritten() {
+			a.settle(l)
+		}
+	}
 	for _, l := range res.layers {
 		if l.rewritten() {
 			a.layer(l)
@@ -217,19 +223,17 @@ func (c *chain) scalar(what string, v float32) string {
 	default:
 		t = tensor.Float32s(tensor.Shape{}, v)
 	}
-	return c.initializer(c.layer, c.layer.row.Name+".fp8_"+what, t)
+	return c.initializer(c.layer.scope.Graph, c.layer.row.Name+".fp8_"+what, t)
 }
 
-// state adds the initializer that feeds input i of a layer.
+// state adds the initializer that feeds input i of a layer to the graph that the layer is in. ONNX Runtime 1.21 does not let the
+// subgraphs of its own operators, such as BeamSearch, read a float8 tensor of the graph around them.
 func (a *applier) state(l *layer, i int, t *tensor.Tensor) string {
-	return a.initializer(l, ops.StateName(l.row.Name, i), t)
+	return a.initializer(l.scope.Graph, ops.StateName(l.row.Name, i), t)
 }
 
-// initializer adds a constant to the graph that holds the layer's weight: the layer sees it from there, and so does another layer
-// that shares the weight.
-func (a *applier) initializer(l *layer, name string, t *tensor.Tensor) string {
+func (a *applier) initializer(g *graph.Graph, name string, t *tensor.Tensor) string {
 	name = a.names.Fresh(name)
-	g := l.weight.scope.Graph
 	g.Initializers = append(g.Initializers, &graph.Initializer{Name: name, Tensor: t})
 	return name
 }
