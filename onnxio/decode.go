@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
@@ -116,7 +117,7 @@ func (d decoder) sparse(pb *onnxpb.SparseTensorProto) error {
 		return err
 	}
 	if pb.Values == nil {
-		return fmt.Errorf("has no values")
+		return errors.New("has no values")
 	}
 	if _, err := d.src.tensor(pb.Values); err != nil {
 		return fmt.Errorf("values: %w", err)

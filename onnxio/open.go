@@ -1,6 +1,8 @@
 package onnxio
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -60,7 +62,10 @@ func Unmarshal(b []byte) (*graph.Model, error) { return parse(b, nil) }
 
 func parse(b []byte, ext *externals) (*graph.Model, error) {
 	if len(b) == 0 {
-		return nil, fmt.Errorf("empty file, want an ONNX model")
+		return nil, errors.New("empty file, want an ONNX model")
+	}
+	if isSafetensors(b) {
+		return nil, errors.New("a safetensors file, want an ONNX model")
 	}
 	small, err := strip(b, modelKind)
 	if err != nil {
@@ -81,4 +86,9 @@ func parse(b []byte, ext *externals) (*graph.Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// isSafetensors knows the other format that models come in by its beginning: the length of a header, and the header, which is JSON.
+func isSafetensors(b []byte) bool {
+	return len(b) >= 10 && b[8] == '{' && binary.LittleEndian.Uint64(b) <= uint64(len(b)-8)
 }

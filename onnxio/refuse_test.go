@@ -110,6 +110,7 @@ func TestBytesThatAreNoModelAreRefused(t *testing.T) {
 		"empty":         {nil, "empty file"},
 		"text":          {[]byte("this is no model at all"), "not an ONNX model"},
 		"a huge length": {huge, "not an ONNX model: offset 0: field of 9223372036854775808 bytes in the 0 bytes that are left"},
+		"safetensors":   {append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...), "a safetensors file, want an ONNX model"},
 		"half a tag":    {[]byte{0xff}, "not an ONNX model: offset 0"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,9 +40,11 @@ const (
 
 // SaveOptions chooses how a model is written. The zero value is the default.
 type SaveOptions struct {
-	ExternalData bool  // use a data file even where the model fits into one file
-	Threshold    int64 // bytes from which a tensor goes to the data file; 0 means DefaultThreshold
-	InlineLimit  int64 // most bytes of the model file; 0 means DefaultInlineLimit
+	ExternalData bool // use a data file even where the model fits into one file
+	// Threshold is the number of bytes from which a tensor goes to the data file; 0 means DefaultThreshold. Runtimes infer shapes
+	// from small integer tensors and do not look for those in other files, so a much lower one makes models that do not load.
+	Threshold   int64
+	InlineLimit int64 // most bytes of the model file; 0 means DefaultInlineLimit
 	// Progress hears of bytes written so far and in all, from the goroutine that calls Save.
 	Progress func(done, total int64)
 }

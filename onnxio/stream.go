@@ -16,8 +16,8 @@ import (
 // A rope is written by three kinds of goroutine: workers compute parts ahead of their turn, one goroutine hashes, and the caller's
 // writes in order. Views of mapped files pass without a copy; everything else goes through buffers, which bound the memory.
 const (
-	chunkSize   = 4 << 20
-	bufferCount = 12 // buffers of chunkSize in all
+	chunkSize   = 1 << 20
+	bufferCount = 16 // buffers of chunkSize in all
 	maxWorkers  = 4
 )
 
@@ -185,7 +185,7 @@ func (c *counter) Write(b []byte) (int, error) {
 }
 
 // viewSize is the size from which a view is passed on as it is instead of being gathered with its neighbours.
-const viewSize = 256 << 10
+const viewSize = 64 << 10
 
 // Write takes bytes that stay as they are: large ones pass without a copy.
 func (c *chunker) Write(b []byte) (int, error) {
