@@ -25,6 +25,7 @@ type File struct {
 	f       *os.File
 	target  string
 	mode    fs.FileMode
+	need    int64 // bytes in all, where Reserve was told
 	synced  bool
 	renamed bool
 	done    bool // renamed or removed
@@ -108,15 +109,16 @@ func Probe(target string) error {
 func (f *File) Write(b []byte) (int, error) {
 	n, err := f.f.Write(b)
 	if err != nil {
-		return n, f.explain(err, 0)
+		return n, f.explain(err)
 	}
 	return n, nil
 }
 
 // Reserve fails early where the file system can tell that size bytes do not fit; elsewhere it does nothing.
 func (f *File) Reserve(size int64) error {
+	f.need = size
 	if err := reserve(f.f, size); err != nil {
-		return f.explain(err, size)
+		return f.explain(err)
 	}
 	return nil
 }
@@ -124,15 +126,27 @@ func (f *File) Reserve(size int64) error {
 // Flush asks the system to begin writing bytes [off, off+n) to disk while more are produced. It is a hint.
 func (f *File) Flush(off, n int64) { flush(f.f, off, n) }
 
-func (f *File) explain(err error, size int64) error {
+func (f *File) explain(err error) error {
 	if full(err) {
-		if size > 0 {
-			return fmt.Errorf("write %s: no space left on device: need %d bytes: %w", f.target, size, syscall.ENOSPC)
-		}
-		return fmt.Errorf("write %s: no space left on device: %w", f.target, syscall.ENOSPC)
+		return &fullError{f.target, f.need}
 	}
 	return fmt.Errorf("write %s: %w", f.target, cause(err))
 }
+
+// fullError is syscall.ENOSPC, on every system.
+type fullError struct {
+	target string
+	need   int64
+}
+
+func (e *fullError) Error() string {
+	if e.need > 0 {
+		return fmt.Sprintf("write %s: no space left on device: need %d bytes", e.target, e.need)
+	}
+	return fmt.Sprintf("write %s: no space left on device", e.target)
+}
+
+func (e *fullError) Unwrap() error { return syscall.ENOSPC }
 
 // Sync brings the content to the disk and closes the temporary file; the old file is still in place.
 func (f *File) Sync() error {
@@ -141,14 +155,14 @@ func (f *File) Sync() error {
 	}
 	if f.mode != 0 && runtime.GOOS != "windows" {
 		if err := f.f.Chmod(f.mode); err != nil {
-			return f.explain(err, 0)
+			return f.explain(err)
 		}
 	}
 	if err := f.f.Sync(); err != nil {
-		return f.explain(err, 0)
+		return f.explain(err)
 	}
 	if err := f.f.Close(); err != nil {
-		return f.explain(err, 0)
+		return f.explain(err)
 	}
 	f.synced = true
 	return nil
@@ -164,7 +178,7 @@ func (f *File) CommitAs(target string) error {
 	}
 	f.target = target
 	if err := os.Rename(f.f.Name(), target); err != nil {
-		return f.explain(err, 0)
+		return f.explain(err)
 	}
 	f.done, f.renamed = true, true
 	return SyncDir(filepath.Dir(target))
@@ -173,14 +187,16 @@ func (f *File) CommitAs(target string) error {
 // Renamed reports whether the file has its name; an error of Commit may come after that, from syncing the folder.
 func (f *File) Renamed() bool { return f.renamed }
 
-// Discard removes the temporary file.
+// Discard removes the temporary file. Where that is not possible, as in a folder that may no longer be written to, it is emptied.
 func (f *File) Discard() {
 	if f.done {
 		return
 	}
 	f.done = true
 	f.f.Close()
-	os.Remove(f.f.Name())
+	if os.Remove(f.f.Name()) != nil {
+		_ = os.Truncate(f.f.Name(), 0)
+	}
 }
 
 // SyncDir makes the names in dir last, where the system can do that.
