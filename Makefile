@@ -25,6 +25,7 @@ venvs: .venv-newest/ready .venv-121/ready
 # Has onnx and ONNX Runtime check, load and run what convert makes of testdata/models.
 interop: venvs
 	python3 interop/models.py
+	for v in newest 121; do test ! -e .venv-$$v || for t in rewrite_cases qdq; do .venv-$$v/bin/python interop/$$t.py bin/fp8rewrite || exit 1; done || exit 1; done
 
 # The same over a folder of models written by others; writes docs/CORPUS.md.
 CORPUS ?= $(or $(FP8REWRITE_CORPUS),../shared/corpus)
