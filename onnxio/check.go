@@ -76,11 +76,18 @@ func checkGraph(g *graph.Graph, hasOpset bool) error {
 			names[s.Name] = true
 		}
 	}
+	// Runtimes refuse it in graphs. In functions they do not look, since inlining renames.
+	names := make(map[string]bool, len(g.Nodes))
+	for _, n := range g.Nodes {
+		if n.Name != "" && names[n.Name] {
+			return fmt.Errorf("two nodes are called %q", n.Name)
+		}
+		names[n.Name] = true
+	}
 	return checkNodes(g.Nodes, hasOpset)
 }
 
 func checkNodes(nodes []*graph.Node, hasOpset bool) error {
-	names := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		if n.OpType == "" {
 			return fmt.Errorf("node %q has no operator", n.Name)
@@ -88,10 +95,6 @@ func checkNodes(nodes []*graph.Node, hasOpset bool) error {
 		if !hasOpset && graph.CanonicalDomain(n.Domain) == "" {
 			return fmt.Errorf("node %s: the model does not import ONNX's own opset", nodeLabel(n))
 		}
-		if n.Name != "" && names[n.Name] {
-			return fmt.Errorf("two nodes are called %q", n.Name)
-		}
-		names[n.Name] = true
 		for _, s := range n.Subgraphs() {
 			if err := checkGraph(s, hasOpset); err != nil {
 				return err

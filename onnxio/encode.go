@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -41,8 +42,8 @@ type encoder struct {
 
 	blobs   []tensor.Data
 	outside []tensor.Data
-	offset  int64 // end of the data file so far
-	placed  map[*tensor.Tensor]int64
+	offset  int64         // end of the data file so far
+	placed  map[any]int64 // by placeKey
 }
 
 func (e *encoder) model(m *graph.Model) (*onnxpb.ModelProto, error) {
@@ -389,9 +390,23 @@ func (e *encoder) blob(d tensor.Data) []byte {
 	return appendRecord(nil, uint64(len(e.blobs)-1), uint64(d.Size()))
 }
 
+// placeKey is equal for tensors with the same content by construction: the same tensor, or the same bytes of a mapped file, as
+// where two initializers of the source point at one place.
+func placeKey(t *tensor.Tensor) any {
+	if b, ok := t.Data.(tensor.Bytes); ok {
+		type place struct {
+			at *byte
+			n  int
+		}
+		return place{unsafe.SliceData(b), len(b)}
+	}
+	return t
+}
+
 // leave takes t into the data file, once however often it is used, and gives its offset there.
 func (e *encoder) leave(t *tensor.Tensor) int64 {
-	if at, ok := e.placed[t]; ok {
+	key := placeKey(t)
+	if at, ok := e.placed[key]; ok {
 		return at
 	}
 	align := int64(smallAlignment)
@@ -406,9 +421,9 @@ func (e *encoder) leave(t *tensor.Tensor) int64 {
 	e.outside = append(e.outside, t.Data)
 	e.offset += t.Size()
 	if e.placed == nil {
-		e.placed = map[*tensor.Tensor]int64{}
+		e.placed = map[any]int64{}
 	}
-	e.placed[t] = at
+	e.placed[key] = at
 	return at
 }
 

@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
@@ -127,6 +128,11 @@ func lay(path string, m *graph.Model, opt SaveOptions) (*layout, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if l.model.size <= limit {
+			if l.dataSize > 0 {
+				if err := checkDataName(path, *l.location); err != nil {
+					return nil, err
+				}
+			}
 			return l, nil
 		}
 		if place == attributesOut {
@@ -134,6 +140,17 @@ func lay(path string, m *graph.Model, opt SaveOptions) (*layout, error) {
 				path, l.model.size, limit, threshold)
 		}
 	}
+}
+
+// checkDataName finds before any writing that the data file could not have its name, or could not be found under it.
+func checkDataName(path, name string) error {
+	if err := checkLocation(name); err != nil {
+		return fmt.Errorf("%s: data file %q: %w: choose another output name", path, name, err)
+	}
+	if _, err := os.Lstat(filepath.Join(filepath.Dir(path), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: data file: %w", path, err)
+	}
+	return nil
 }
 
 func layAs(m *graph.Model, place placement, threshold int64, location string) (*layout, error) {

@@ -240,6 +240,41 @@ func TestASharedTensorLeavesOnce(t *testing.T) {
 	}
 }
 
+// TestTensorsAtOnePlaceLeaveOnce: tied weights that share bytes in the source share them in the output.
+func TestTensorsAtOnePlaceLeaveOnce(t *testing.T) {
+	in := external(t, "location", "w.bin")
+	pb := new(onnxpb.ModelProto)
+	b, _ := os.ReadFile(in)
+	if err := proto.Unmarshal(b, pb); err != nil {
+		t.Fatal(err)
+	}
+	tied := proto.CloneOf(pb.Graph.Initializer[0])
+	tied.Name, tied.Dims = proto.String("tied"), []int64{8}
+	pb.Graph.Initializer = append(pb.Graph.Initializer, tied)
+	if err := os.WriteFile(in, marshal(t, pb), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	plan, err := Plan("out.onnx", f.Model, SaveOptions{ExternalData: true, Threshold: 1})
+	if err != nil || plan.Data != 32 {
+		t.Errorf("data file of %d bytes, want 32, error %v", plan.Data, err)
+	}
+}
+
+func TestANameThatNoDataFileCanHaveIsFoundEarly(t *testing.T) {
+	m := computed(t, 5000)
+	for name, want := range map[string]string{
+		"c:x.onnx": "drive letter", strings.Repeat("x", 250) + ".onnx": "data file",
+	} {
+		_, err := Plan(filepath.Join(t.TempDir(), name), m, SaveOptions{ExternalData: true})
+		wantError(t, err, want)
+	}
+}
+
 // TestSaveAgain: a second save to the same name removes the data file that only the first model used, and nothing else.
 func TestSaveAgain(t *testing.T) {
 	dir := t.TempDir()
