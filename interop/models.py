@@ -23,14 +23,16 @@ VARIANTS = {
     "dynamic original weights": (*DYNAMIC, "--weights", "original"),
     "weight-only": ("--recipe", "i:off"),
 }
+KEPT = "dynamic, sensitive layer kept"
 
 
 class Subject:
     """One model of testdata: where it lies, what float32 gives, and how far a float8 form with scales that fit may fall."""
 
-    def __init__(self, name, file, data, question, reference, layers, golden=None, digits=5):
+    def __init__(self, name, file, data, question, reference, layers, golden=None, rise=0.01, sensitive=None):
         self.name, self.file, self.data = name, MODELS / file, MODELS / data
-        self.question, self.reference, self.count, self.digits = question, reference, layers, digits
+        self.question, self.reference, self.layers = question, reference, layers
+        self.rise, self.sensitive = rise, sensitive
         self.golden = set(json.loads((MODELS / golden).read_text())["amax_f32"]) if golden else None
 
     def reference_holds(self, got):
@@ -38,11 +40,19 @@ class Subject:
             return abs(got["value"] - self.reference) < 5e-5
         return round(got["value"] / got["of"], 3) == self.reference
 
-    def float8_holds(self, got, original):
-        """Language: the loss rises by less than 0.01. Digits: at most one image of 397 is lost."""
+    def float8_holds(self, got, original, variant):
+        """Language: the loss rises by less than 0.01, or by less than the model's own bound while its sensitive layer is float8.
+        Digits: at most one image of 397 is lost."""
         if self.question == "language":
-            return got["value"] - original["value"] < 0.01
+            return got["value"] - original["value"] < (0.01 if variant == KEPT else self.rise)
         return original["value"] - got["value"] <= 1
+
+    def variants(self):
+        """The flags of each conversion, and how many layers it rewrites."""
+        out = {name: (flags, self.layers) for name, flags in VARIANTS.items()}
+        if self.sensitive:
+            out[KEPT] = ((*DYNAMIC, "--exclude", self.sensitive), self.layers - 1)
+        return out
 
     def shown(self, got):
         if not got["ok"]:
@@ -52,7 +62,9 @@ class Subject:
 
 SUBJECTS = (
     Subject("llama", "llama/model.onnx", "llama/data.npz", "language", 1.17172, 29, "llama/golden.json"),
-    Subject("gpt2", "gpt2/model.onnx", "gpt2/data.npz", "language", 1.29441, 17, "gpt2/golden.json"),
+    # The input of gpt2's first attention projection does not bear three bits of mantissa: casting that one tensor, with plain Casts in
+    # the original model, costs 0.012 of loss, whatever the scale. All 17 layers together cost 0.013 to 0.022, depending on the batch.
+    Subject("gpt2", "gpt2/model.onnx", "gpt2/data.npz", "language", 1.29441, 17, "gpt2/golden.json", 0.025, "transformer.h.0.attn.c_attn"),
     Subject("digits mlp", "digits/digits_mlp.onnx", "digits/data.npz", "classify", 0.980, 3),
     Subject("digits cnn", "digits/digits_cnn.onnx", "digits/data.npz", "classify", 0.987, 2),
 )
@@ -78,7 +90,7 @@ def judge_original(subject, worker, ledger):
     return got
 
 
-def judge_conversion(subject, target, report, worker, original, within_bounds, ledger, variant):
+def judge_conversion(subject, target, report, worker, original, within_bounds, ledger, variant, count):
     """One output in one runtime."""
     problems = []
 
@@ -92,21 +104,21 @@ def judge_conversion(subject, target, report, worker, original, within_bounds, l
 
     check, load = ask("check"), ask("load")
     got = ask(subject.question, data=subject.data)
-    if got["ok"] and original["ok"] and within_bounds and not subject.float8_holds(got, original):
+    if got["ok"] and original["ok"] and within_bounds and not subject.float8_holds(got, original, variant):
         problems.append(f"float8 gives {got['value']}, the original {original['value']}")
     held = ask("float8")
     layers = held.get("layers", [])
     if held["ok"] and held["without_function"]:
         problems.append(f"nodes without a function body: {held['without_function']}")
-    if held["ok"] and len(layers) != subject.count:
-        problems.append(f"{len(layers)} Float8Linear nodes, want {subject.count}")
-    if held["ok"] and subject.golden is not None and set(layers) != subject.golden:
+    if held["ok"] and len(layers) != count:
+        problems.append(f"{len(layers)} Float8Linear nodes, want {count}")
+    if held["ok"] and subject.golden is not None and set(layers) != subject.golden - ({subject.sensitive} if variant == KEPT else set()):
         problems.append(f"layer names differ from golden.json: only in the model {sorted(set(layers) - subject.golden)[:3]}, "
                         f"only there {sorted(subject.golden - set(layers))[:3]}")
     formula = ask("formula", feeds=subject.data, recipe=report["settings"]["recipe"], rows=4)
     worst = max((layer["relative"] for layer in formula.get("layers", [])), default=None)
-    if formula["ok"] and len(formula["layers"]) != subject.count:
-        problems.append(f"the formula was compared for {len(formula['layers'])} layers, want {subject.count}")
+    if formula["ok"] and len(formula["layers"]) != count:
+        problems.append(f"the formula was compared for {len(formula['layers'])} layers, want {count}")
     for layer in formula.get("layers", []):
         if layer["relative"] > layer["tolerance"] or not layer["nan_agree"]:
             problems.append(f"node {layer['node']!r}: the formula in numpy differs by {layer['relative']:.2e} relative")
@@ -124,18 +136,18 @@ def difference(subject, got, original):
     return f"{got['value'] - original['value']:+.5f}" if subject.question == "language" else f"{got['value'] - original['value']:+d}"
 
 
-def convert(subject, variant, binary, folder, ledger):
+def convert(subject, variant, flags, count, binary, folder, ledger):
     """The output's path and report; None after a failure that stands in the ledger."""
-    child, target, report = driver.convert(binary, subject.file, folder / subject.name / variant, *VARIANTS[variant])
+    child, target, report = driver.convert(binary, subject.file, folder / subject.name / variant, *flags)
     problems = []
     if child.code != 0 or report is None or not target.exists():
         problems.append(f"convert: exit {child.code}: {child.stderr.strip()[:300] or 'no report or no output'}")
         ledger.add((subject.name, variant, "convert"), ("", "", "", "", "", ""), problems)
         return None
     rewritten = [layer["name"] for layer in report["layers"] if layer["decision"] == "rewritten"]
-    if len(rewritten) != subject.count:
-        problems.append(f"the report names {len(rewritten)} rewritten layers, want {subject.count}")
-    if subject.golden is not None and set(rewritten) != subject.golden:
+    if len(rewritten) != count:
+        problems.append(f"the report names {len(rewritten)} rewritten layers, want {count}")
+    if variant != KEPT and subject.golden is not None and set(rewritten) != subject.golden:
         problems.append(f"the report's names differ from golden.json: {sorted(set(rewritten) ^ subject.golden)[:4]}")
     if problems:
         ledger.add((subject.name, variant, "report"), (len(rewritten), "", "", "", "", ""), problems)
@@ -152,14 +164,14 @@ def main():
     with driver.scratch() as folder:
         for subject in SUBJECTS:
             originals = [judge_original(subject, w, ledger) for w in workers]
-            for variant, flags in VARIANTS.items():
-                made = convert(subject, variant, binary, pathlib.Path(folder), ledger)
+            for variant, (flags, count) in subject.variants().items():
+                made = convert(subject, variant, flags, count, binary, pathlib.Path(folder), ledger)
                 if made is None:
                     continue
                 # A delayed model that has seen no data scales by 1: what it computes is checked, not how well.
                 fits = not variant.startswith("delayed")
                 for worker, original in zip(workers, originals):
-                    judge_conversion(subject, *made, worker, original, fits, ledger, variant)
+                    judge_conversion(subject, *made, worker, original, fits, ledger, variant, count)
     for w in workers:
         w.close()
     print()
