@@ -20,9 +20,13 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	stdout := &output{Writer: out}
+	root.SetOut(stdout)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = stdout.err // of help, which cobra prints
+	}
 	return report(errOut, err)
 }
 

@@ -29,13 +29,32 @@ func (b *bar) stage(what string) func(done, total int64) {
 	return func(done, total int64) {
 		if p == nil {
 			b.clear()
-			p = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(what),
+			to := &patient{w: b.w, from: time.Now().Add(patience)}
+			p = progressbar.NewOptions64(total, progressbar.OptionSetWriter(to), progressbar.OptionSetDescription(what),
 				progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth())
 			b.current = p
 		}
 		p.Set64(done)
 	}
+}
+
+// patience is how long work lasts before it is worth a bar.
+const patience = 300 * time.Millisecond
+
+// patient drops what is written to it before its time, so that short work does not flicker.
+type patient struct {
+	w    io.Writer
+	from time.Time
+	on   bool
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if !p.on && time.Now().Before(p.from) {
+		return len(b), nil
+	}
+	p.on = true
+	return p.w.Write(b)
 }
 
 // clear takes the bar off the screen.
@@ -46,9 +65,32 @@ func (b *bar) clear() {
 	}
 }
 
+// output remembers the first error of what it writes to, for those who write and do not look.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// file is the file that w writes to, nil if it is something else.
+func file(w io.Writer) *os.File {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
+	f, _ := w.(*os.File)
+	return f
+}
+
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f := file(w)
+	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // terminalWidth is the number of columns of w, 0 where w is no terminal.
@@ -56,7 +98,7 @@ func terminalWidth(w io.Writer) int {
 	if !isTerminal(w) {
 		return 0
 	}
-	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	width, _, err := term.GetSize(int(file(w).Fd()))
 	if err != nil {
 		return 0
 	}
