@@ -1,6 +1,6 @@
 .PHONY: exhaustive generate-asm venvs interop corpus
 
-# Casts all 2^32 float32 inputs in every format; about nine minutes on two cores.
+# Casts all 2^32 float32 inputs in every format; about 12 minutes of processor time on two cores.
 exhaustive:
 	go test ./float8 -run Exhaustive -exhaustive -timeout 60m -v
 
