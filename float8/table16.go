@@ -29,9 +29,12 @@ type Table16 struct {
 	entry [1 << 16]uint16
 }
 
+// One flag is 2^7 times the other, so that a sum over fewer than 128 entries
+// keeps the two counts apart.
 const (
 	flagSaturated = 1 << 8
-	flagFlushed   = 1 << 12
+	flagFlushed   = 1 << 15
+	tableTurn     = 64
 )
 
 // Fill computes the table for a source, a format and a scale.
@@ -54,17 +57,17 @@ func (t *Table16) Cast(dst []byte, src []uint16) Stats {
 	var st Stats
 	var amax uint16
 	for len(src) > 0 {
-		n := min(len(src), 1<<16)
-		var saturated, flushed uint32
-		for i, h := range src[:n] {
+		n := min(len(src), tableTurn)
+		from, to := src[:n], dst[:n]
+		var flags uint32
+		for i, h := range from {
 			e := t.entry[h]
-			dst[i] = byte(e)
+			to[i] = byte(e)
+			flags += uint32(e >> 8)
 			amax = max(amax, h&0x7FFF)
-			saturated += uint32(e) >> 8 & 1
-			flushed += uint32(e) >> 12
 		}
-		st.Saturated += int64(saturated)
-		st.Flushed += int64(flushed)
+		st.Saturated += int64(flags & 0x7F)
+		st.Flushed += int64(flags >> 7)
 		dst, src = dst[n:], src[n:]
 	}
 	st.Amax = amaxFromBits(math.Float32bits(t.source.value(amax)))
