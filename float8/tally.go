@@ -11,7 +11,7 @@ type tally struct {
 	sumSq, errSq [16]float64
 }
 
-// stats ends the count; value turns the source's magnitude bits into float32.
+// stats ends the count; amax is t.amax as a float32 value.
 func (t *tally) stats(amax float32) Stats {
 	return Stats{
 		Amax: MaxAmax(amax, 0), Saturated: t.saturated, Flushed: t.flushed,
