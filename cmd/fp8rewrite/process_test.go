@@ -18,7 +18,7 @@ import (
 // TestProcess runs the built program and does to it what happens in real life: signals, full disks, files that change.
 func TestProcess(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds the program and writes a model of 384 MB")
+		t.Skip("builds the program and writes a model of 336 MB")
 	}
 	dir := scratch(t)
 	p := program{exe: filepath.Join(dir, "fp8rewrite"), dir: dir}
@@ -28,7 +28,7 @@ func TestProcess(t *testing.T) {
 	}
 	const width = 4096
 	p.large = filepath.Join(dir, "large.onnx")
-	if err := save(p.large, chain(6, width, ramp(width*width*4)), true); err != nil {
+	if err := save(p.large, chain(5, width, ramp(width*width*4)), true); err != nil {
 		t.Fatal(err)
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "large.*.data"))
@@ -56,7 +56,7 @@ func TestProcess(t *testing.T) {
 
 type program struct {
 	exe, dir         string
-	large, largeData string // a model of 384 MB and its data file
+	large, largeData string // a model of 336 MB and its data file
 	llama, mlp       string
 }
 
@@ -329,7 +329,7 @@ func (p program) cutShort(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	r.says(t, exitFailed, "fp8rewrite: "+p.largeData+" changed while it was read: it had 402653184 bytes and has 1048576", "hint: ")
+	r.says(t, exitFailed, "fp8rewrite: "+p.largeData+" changed while it was read: it had 335544320 bytes and has 1048576", "hint: ")
 	o.intact(t)
 	r = p.run(t, nil, "convert", p.large, "-o", o.path)
 	r.says(t, exitFailed, p.largeData[len(p.dir)+1:])
