@@ -1,8 +1,10 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,5 +91,74 @@ func TestTheDigitsModelsRewriteEveryLinearLayer(t *testing.T) {
 		if got := rewritten(convert(t, open(t, "digits", model), rewrite.Options{})); !slices.Equal(got, want) {
 			t.Errorf("%s: rewrote %q, want %q", model, got, want)
 		}
+	}
+}
+
+// TestConvertTwiceChangesNothing converts what a first conversion wrote: the bytes stay, every layer is named as a Float8Linear
+// already, and a warning says so.
+func TestConvertTwiceChangesNothing(t *testing.T) {
+	dynamic := scaling.DefaultRecipe()
+	dynamic.Input = scaling.Dynamic
+	for _, model := range [][]string{{"llama", "model.onnx"}, {"gpt2", "model.onnx"}, {"digits", "digits_mlp.onnx"}, {"digits", "digits_cnn.onnx"}} {
+		for name, opt := range map[string]rewrite.Options{
+			"delayed":          {},
+			"dynamic":          {Recipe: dynamic},
+			"original weights": {Weights: rewrite.OriginalWeights},
+		} {
+			t.Run(filepath.Join(model...)+" "+name, func(t *testing.T) {
+				first := convert(t, open(t, model...), opt)
+				before, err := onnxio.Marshal(first.Model)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := onnxio.Unmarshal(before)
+				if err != nil {
+					t.Fatal(err)
+				}
+				second := convert(t, m, opt)
+				after, err := onnxio.Marshal(second.Model)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if second.Changed || !bytes.Equal(before, after) {
+					t.Errorf("Changed is %v, %d bytes before and %d after", second.Changed, len(before), len(after))
+				}
+				var existing []string
+				for _, l := range second.Layers() {
+					if l.Reason == nil {
+						t.Errorf("layer %q was rewritten by the rule %q", l.Name, l.Rule)
+					} else if l.Reason.Code == report.ReasonAlreadyFloat8 {
+						existing = append(existing, l.Name)
+					}
+				}
+				if want := rewritten(first); !slices.Equal(existing, want) {
+					t.Errorf("names %q as converted already, want %q", existing, want)
+				}
+				var codes []report.WarningCode
+				for _, w := range second.Warnings {
+					codes = append(codes, w.Code)
+				}
+				if !slices.Equal(codes, []report.WarningCode{report.WarnAlreadyConverted, report.WarnNothingRewritten}) {
+					t.Errorf("warns of %q", codes)
+				}
+			})
+		}
+	}
+}
+
+func TestOneModelHasOneRecipe(t *testing.T) {
+	first := convert(t, open(t, "digits", "digits_mlp.onnx"), rewrite.Options{Exclude: patterns("2")})
+	dynamic := scaling.DefaultRecipe()
+	dynamic.Input = scaling.Dynamic
+	var mismatch *rewrite.RecipeMismatchError
+	if _, err := rewrite.Convert(context.Background(), first.Model, rewrite.Options{Recipe: dynamic}); !errors.As(err, &mismatch) || mismatch.Want != dynamic {
+		t.Errorf("got %v, want a RecipeMismatchError", err)
+	}
+	second := convert(t, first.Model, rewrite.Options{})
+	if got := rewritten(second); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("the second conversion rewrote %q, want the layer that the first left out", got)
+	}
+	if n := len(second.Model.Functions); n != 1 {
+		t.Errorf("%d functions, want one", n)
 	}
 }
