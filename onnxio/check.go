@@ -89,9 +89,6 @@ func checkGraph(g *graph.Graph, hasOpset bool) error {
 
 func checkNodes(nodes []*graph.Node, hasOpset bool) error {
 	for _, n := range nodes {
-		if n.OpType == "" {
-			return fmt.Errorf("node %q has no operator", n.Name)
-		}
 		if !hasOpset && graph.CanonicalDomain(n.Domain) == "" {
 			return fmt.Errorf("node %s: the model does not import ONNX's own opset", nodeLabel(n))
 		}

@@ -30,7 +30,7 @@ var refused = map[string]string{
 	"bad_graph_with_duplicate_node_names.onnx":                   `two nodes are called "identical"`,
 	"bad_graph_with_no_import_domains.onnx":                      "imports no opset",
 	"castmap-int64.onnx":                                         "no IR version",
-	"corrupt-model.onnx":                                         "not a protobuf message",
+	"corrupt-model.onnx":                                         "no protobuf message",
 	"icm-31000000518082.onnx":                                    "has no name",
 	"model_with_external_initializer_come_from_user.onnx":        "no file",
 	"microsoft_Phi-4-mini-reasoning-custom-default-f32-cpu.onnx": "no file",

@@ -80,10 +80,6 @@ func (d decoder) graph(pb *onnxpb.GraphProto) (*graph.Graph, error) {
 		Metadata: propertiesOf(pb.MetadataProps),
 		Origin:   pb,
 	}
-	var err error
-	if g.Nodes, err = d.nodes(pb.Node); err != nil {
-		return nil, err
-	}
 	for i, t := range pb.Initializer {
 		if t.GetName() == "" {
 			return nil, fmt.Errorf("initializer %d of graph %q has no name", i, g.Name)
@@ -107,6 +103,10 @@ func (d decoder) graph(pb *onnxpb.GraphProto) (*graph.Graph, error) {
 		g.Sparse = append(g.Sparse, &graph.Sparse{
 			Name: s.GetValues().GetName(), Shape: s.Dims, Origin: &sparseOrigin{src: d.src, pb: s},
 		})
+	}
+	var err error
+	if g.Nodes, err = d.nodes(pb.Node); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
@@ -137,6 +137,9 @@ func (d decoder) nodes(pbs []*onnxpb.NodeProto) ([]*graph.Node, error) {
 	}
 	nodes := make([]*graph.Node, len(pbs))
 	for i, pb := range pbs {
+		if pb.GetOpType() == "" {
+			return nil, fmt.Errorf("node %q has no operator", pb.GetName())
+		}
 		n := &graph.Node{
 			Name: pb.GetName(), OpType: pb.GetOpType(), Domain: pb.GetDomain(), Overload: pb.GetOverload(),
 			Inputs: pb.Input, Outputs: pb.Output, Doc: pb.GetDocString(), Metadata: propertiesOf(pb.MetadataProps),

@@ -73,7 +73,8 @@ func parse(b []byte, ext *externals) (*graph.Model, error) {
 	}
 	pb := new(onnxpb.ModelProto)
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(small, pb); err != nil {
-		return nil, fmt.Errorf("not an ONNX model: %w", err)
+		// The text of protobuf's error changes from build to build.
+		return nil, fmt.Errorf("not an ONNX model: a part of it is no protobuf message or nests deeper than %d messages", maxDepth)
 	}
 	if err := checkHeader(pb); err != nil {
 		return nil, err

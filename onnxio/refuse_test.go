@@ -79,7 +79,7 @@ func TestEachLieHasItsError(t *testing.T) {
 				ty = &onnxpb.TypeProto{OptionalType: &onnxpb.TypeProto_Optional{ElemType: ty}}
 			}
 			pb.Graph.Input[0].Type = ty
-		}, `not an ONNX model`},
+		}, `nests deeper than 100 messages`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pb := small()
@@ -107,11 +107,12 @@ func TestBytesThatAreNoModelAreRefused(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		"empty":         {nil, "empty file"},
-		"text":          {[]byte("this is no model at all"), "not an ONNX model"},
-		"a huge length": {huge, "not an ONNX model: offset 0: field of 9223372036854775808 bytes in the 0 bytes that are left"},
-		"safetensors":   {append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...), "a safetensors file, want an ONNX model"},
-		"half a tag":    {[]byte{0xff}, "not an ONNX model: offset 0"},
+		"empty":           {nil, "empty file"},
+		"text":            {[]byte("this is no model at all"), "not an ONNX model"},
+		"a huge length":   {huge, "not an ONNX model: offset 0: field of 9223372036854775808 bytes in the 0 bytes that are left"},
+		"safetensors":     {append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...), "a safetensors file, want an ONNX model"},
+		"half a tag":      {[]byte{0xff}, "not an ONNX model: offset 0: the file ends inside a field"},
+		"a bad wire type": {[]byte{0x0f}, "not an ONNX model: offset 0: no protobuf message"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Unmarshal(c.b)

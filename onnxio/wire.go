@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -138,8 +139,12 @@ func padVarint(b []byte, v uint64) {
 	b[len(b)-1] &= 0x7f
 }
 
+// wireError is protowire's code n in words; protobuf's own texts change from build to build.
 func wireError(n int) error {
-	return fmt.Errorf("not a protobuf message, or cut short: %w", protowire.ParseError(n))
+	if errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
+		return errors.New("the file ends inside a field: it is cut short or no protobuf message")
+	}
+	return errors.New("no protobuf message")
 }
 
 // rope is a file in parts, in order.
