@@ -45,7 +45,7 @@ func (e *RecipeMismatchError) Error() string {
 
 // Convert rewrites the linear layers of m that opt chooses. m itself stays as it is; tensors are shared between the two models, and
 // float8 weights are computed when they are written.
-// The context ends the work between two weights.
+// A cancelled context stops the work within a weight, with the context's cause.
 func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) {
 	if err := opt.Recipe.Check(); err != nil {
 		return nil, err

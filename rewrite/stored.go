@@ -132,11 +132,8 @@ func measure(ctx context.Context, layers []*layer, opt *Options) error {
 		}
 		a, ok := seen[l.weightKey()]
 		if !ok {
-			err := ctx.Err()
-			if err == nil {
-				a, err = quantize.Measure(l.matrix, opt.Recipe.PerChannel)
-			}
-			if err != nil {
+			var err error
+			if a, err = quantize.Measure(ctx, l.matrix, opt.Recipe.PerChannel); err != nil {
 				return err
 			}
 			seen[l.weightKey()] = a

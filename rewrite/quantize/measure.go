@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"context"
 	"math"
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
@@ -17,8 +18,8 @@ type Amax struct {
 // blockBytes is how much of the source one step of the first pass reads.
 const blockBytes = 1 << 20
 
-// Measure reads the whole matrix once.
-func Measure(m Matrix, perChannel bool) (Amax, error) {
+// Measure reads the whole matrix once. A cancelled context stops it between two blocks, with the context's cause.
+func Measure(ctx context.Context, m Matrix, perChannel bool) (Amax, error) {
 	if err := m.Check(); err != nil {
 		return Amax{}, err
 	}
@@ -34,16 +35,16 @@ func Measure(m Matrix, perChannel bool) (Amax, error) {
 		}
 		return a, nil
 	case !perChannel:
-		return measureFlat(r)
+		return measureFlat(ctx, r)
 	case m.Transposed:
-		return measureColumns(r)
+		return measureColumns(ctx, r)
 	default:
-		return measureRows(r)
+		return measureRows(ctx, r)
 	}
 }
 
 // measureFlat ignores the rows.
-func measureFlat(r rows) (Amax, error) {
+func measureFlat(ctx context.Context, r rows) (Amax, error) {
 	step := blockBytes / r.width * r.width
 	n := (len(r.data) + step - 1) / step
 	var a Amax
@@ -52,15 +53,22 @@ func measureFlat(r rows) (Amax, error) {
 		return amax(r.dtype, aligned(b, r.width, scratchFor(b))), nil
 	}, func(_ int, v float32) error {
 		a.Tensor = float8.MaxAmax(a.Tensor, v)
-		return nil
+		return ended(ctx)
 	})
 	return a, err
+}
+
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
 }
 
 func scratchFor(b []byte) []uint64 { return make([]uint64, (len(b)+7)/8) }
 
 // measureRows finds the amax of each row.
-func measureRows(r rows) (Amax, error) {
+func measureRows(ctx context.Context, r rows) (Amax, error) {
 	a := Amax{Channel: make([]float32, r.count)}
 	step := max(1, blockBytes/(r.len*r.width))
 	n := (r.count + step - 1) / step
@@ -70,7 +78,7 @@ func measureRows(r rows) (Amax, error) {
 			a.Channel[row] = amax(r.dtype, aligned(r.segment(row, 0, r.len), r.width, scratch))
 		}
 		return struct{}{}, nil
-	}, func(int, struct{}) error { return nil })
+	}, func(int, struct{}) error { return ended(ctx) })
 	for _, v := range a.Channel {
 		a.Tensor = float8.MaxAmax(a.Tensor, v)
 	}
@@ -79,7 +87,7 @@ func measureRows(r rows) (Amax, error) {
 
 // measureColumns finds the amax of each column. Magnitudes are compared as integers: the order of float bits without the sign
 // is the order of magnitudes, infinities above finite values and NaNs above those.
-func measureColumns(r rows) (Amax, error) {
+func measureColumns(ctx context.Context, r rows) (Amax, error) {
 	step := max(1, blockBytes/(r.len*r.width))
 	n := (r.count + step - 1) / step
 	top := make([]uint32, r.len)
@@ -103,7 +111,7 @@ func measureColumns(r rows) (Amax, error) {
 		for j, v := range t {
 			top[j] = max(top[j], v)
 		}
-		return nil
+		return ended(ctx)
 	})
 	a := Amax{Channel: make([]float32, r.len)}
 	for j, bits := range top {

@@ -2,7 +2,9 @@ package quantize
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -82,7 +84,7 @@ func TestWeightIsTheFormulaElementByElement(t *testing.T) {
 func checkWeight(t *testing.T, m Matrix, values []float32, perChannel bool) {
 	t.Helper()
 	n, k := int(m.N), int(m.K)
-	a, err := Measure(m, perChannel)
+	a, err := Measure(t.Context(), m, perChannel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,11 +173,11 @@ func TestNonFiniteElementsShowInTheAmax(t *testing.T) {
 			b, _ := m.Source.Bytes()
 			at := 4 * 700
 			binary.LittleEndian.PutUint32(b[at:], math.Float32bits(float32(math.Inf(-1))))
-			if a, err := Measure(m, perChannel); err != nil || !math.IsInf(float64(a.Tensor), 1) {
+			if a, err := Measure(t.Context(), m, perChannel); err != nil || !math.IsInf(float64(a.Tensor), 1) {
 				t.Errorf("transposed %v, per channel %v: got %v, %v, want +Inf", transposed, perChannel, a.Tensor, err)
 			}
 			binary.LittleEndian.PutUint32(b[at+400:], 0x7FC00000)
-			if a, err := Measure(m, perChannel); err != nil || a.Tensor == a.Tensor {
+			if a, err := Measure(t.Context(), m, perChannel); err != nil || a.Tensor == a.Tensor {
 				t.Errorf("transposed %v, per channel %v: got %v, %v, want NaN", transposed, perChannel, a.Tensor, err)
 			}
 		}
@@ -186,7 +188,7 @@ func TestWrongMatricesAreRefused(t *testing.T) {
 	i32, _ := tensor.New(tensor.Int32, tensor.Shape{2, 2}, tensor.Bytes(make([]byte, 16)))
 	f32, _ := tensor.New(tensor.Float32, tensor.Shape{2, 2}, tensor.Bytes(make([]byte, 16)))
 	for _, m := range []Matrix{{Source: i32, N: 2, K: 2}, {Source: f32, N: 2, K: 3}} {
-		if _, err := Measure(m, false); err == nil {
+		if _, err := Measure(t.Context(), m, false); err == nil {
 			t.Errorf("%s as %d×%d: want an error", m.Source.DType, m.N, m.K)
 		}
 	}
@@ -225,7 +227,7 @@ func BenchmarkWeight(b *testing.B) {
 					m := Matrix{Source: random(dtype, n*k), N: n, K: k, Transposed: transposed}
 					b.SetBytes(m.Source.Size())
 					for b.Loop() {
-						a, err := Measure(m, perChannel)
+						a, err := Measure(b.Context(), m, perChannel)
 						if err != nil {
 							b.Fatal(err)
 						}
@@ -259,4 +261,19 @@ func random(dtype tensor.DType, n int) *tensor.Tensor {
 		}
 	}
 	return &tensor.Tensor{DType: dtype, Shape: tensor.Shape{int64(n)}, Data: tensor.Bytes(b)}
+}
+
+func TestMeasureStopsWhenItsContextEnds(t *testing.T) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	for _, transposed := range []bool{false, true} {
+		m := Matrix{Source: &tensor.Tensor{DType: tensor.Float32, Shape: tensor.Shape{4, 4}, Data: tensor.Bytes(make([]byte, 64))}, N: 4, K: 4,
+			Transposed: transposed}
+		for _, perChannel := range []bool{false, true} {
+			if _, err := Measure(ctx, m, perChannel); !errors.Is(err, cause) {
+				t.Errorf("transposed %t, per channel %t: got error %v, want the cause of the context", transposed, perChannel, err)
+			}
+		}
+	}
 }
