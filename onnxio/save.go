@@ -4,8 +4,8 @@ package onnxio
 //
 //  1. The model is one file, unless it would exceed the limit or external data is asked for. Then initializers of Threshold bytes
 //     and more go to one data file beside it; tensors in attributes follow only where the rest is still too large.
-//  2. The data file is called BASE.DIGEST.data, BASE being the model's name without ".onnx" and DIGEST the first 16 hexadecimal
-//     digits of the SHA-256 of its content, so that no name ever changes its meaning. It is renamed before the model that points at it.
+//  2. The data file is called BASE.DIGEST.data, BASE being the model's name without ".onnx" and DIGEST the 64-bit xxHash
+//     of its content in 16 hexadecimal digits, so that no name changes its meaning. It is renamed before the model that points at it.
 //  3. A data file that the model used to point at, by a name of this form and with this base, is removed last.
 //  4. The output is none of the files that the model was read from.
 //  5. Until the model is renamed the old model and its data are as they were; what a failed save made is removed.
@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
@@ -52,9 +53,10 @@ type SaveOptions struct {
 
 // FileInfo describes a file that was written.
 type FileInfo struct {
-	Path   string
-	Bytes  int64
-	SHA256 string // hexadecimal
+	Path  string
+	Bytes int64
+	// Digest is that of the bytes, in hexadecimal: SHA-256 for a model, the 64-bit xxHash for a data file.
+	Digest string
 }
 
 // SaveResult describes what Save wrote: the model first, then its data file, where there is one.
@@ -173,7 +175,7 @@ func (l *layout) marshal() error {
 	return err
 }
 
-const digestLength = 16
+const digestLength = 16 // of an xxHash
 
 // base is the part of a data file's name that comes from the model's.
 func base(path string) string { return strings.TrimSuffix(filepath.Base(path), ".onnx") }
@@ -195,17 +197,17 @@ func Save(ctx context.Context, path string, m *graph.Model, opt SaveOptions) (Sa
 	var data *atomicfile.File
 	var dataInfo FileInfo
 	if l.dataSize > 0 {
-		if data, dataInfo, err = s.write(path, l.data, l.dataSize); err != nil {
+		if data, dataInfo, err = s.write(path, l.data, l.dataSize, xxhash.New()); err != nil {
 			return SaveResult{}, err
 		}
 		defer data.Discard()
-		*l.location = dataName(path, dataInfo.SHA256[:digestLength])
+		*l.location = dataName(path, dataInfo.Digest)
 		dataInfo.Path = filepath.Join(filepath.Dir(path), *l.location)
 		if err := l.marshal(); err != nil {
 			return SaveResult{}, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	model, modelInfo, err := s.write(path, l.model.parts, l.model.size)
+	model, modelInfo, err := s.write(path, l.model.parts, l.model.size, sha256.New())
 	if err != nil {
 		return SaveResult{}, err
 	}
@@ -316,17 +318,16 @@ type saver struct {
 const flushEvery = 32 << 20
 
 // write makes a temporary file for path of parts, synced but not renamed.
-func (s *saver) write(path string, parts []tensor.Data, size int64) (*atomicfile.File, FileInfo, error) {
+func (s *saver) write(path string, parts []tensor.Data, size int64, sum hash.Hash) (*atomicfile.File, FileInfo, error) {
 	f, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, FileInfo{}, err
 	}
-	sum := sha256.New()
 	if err := s.fill(f, parts, size, sum); err != nil {
 		f.Discard()
 		return nil, FileInfo{}, err
 	}
-	return f, FileInfo{Path: path, Bytes: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+	return f, FileInfo{Path: path, Bytes: size, Digest: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 func (s *saver) fill(f *atomicfile.File, parts []tensor.Data, size int64, sum hash.Hash) error {

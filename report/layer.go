@@ -23,9 +23,9 @@ type Layer struct {
 	Rule     RuleCode `json:"rule" class:"exact"` // "" for a kept layer
 	Reason   *Reason  `json:"reason"`             // nil for a rewritten layer
 	Weight   string   `json:"weight" class:"exact"`
-	// WeightSHA256 is the digest, in lower-case hex, of the weight's bytes as the output holds them: the float8 codes in row-major
+	// WeightXXH64 is the 64-bit xxHash, 16 hex digits, of the weight's bytes as the output holds them: the float8 codes in row-major
 	// [N,K], or the original bytes under --weights original. "" for a kept layer. It recognizes a renamed layer.
-	WeightSHA256 string `json:"weight_sha256" class:"exact"`
+	WeightXXH64 string `json:"weight_xxh64" class:"exact"`
 	// SharedWith is the name of the first layer in graph order that uses the same weight, where this one is not the first. Totals
 	// skip such a layer's elements and bytes, so that a shared weight counts once.
 	SharedWith string `json:"shared_with" class:"exact"`

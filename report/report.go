@@ -65,9 +65,10 @@ type Opset struct {
 
 // ExternalFile is one file of tensor data beside a model.
 type ExternalFile struct {
-	Name   string `json:"name" class:"exact"` // relative to the model's folder
-	Bytes  int64  `json:"bytes" class:"exact"`
-	SHA256 string `json:"sha256" class:"exact"`
+	Name  string `json:"name" class:"exact"` // relative to the model's folder
+	Bytes int64  `json:"bytes" class:"exact"`
+	// XXH64 is the 64-bit xxHash of its bytes, 16 hex digits: it tells contents apart, and costs little beside reading them.
+	XXH64 string `json:"xxh64" class:"exact"`
 }
 
 // Settings are the choices that shaped the result, as the job understood them, defaults filled in.

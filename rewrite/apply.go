@@ -5,6 +5,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/rewrite/quantize"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -16,6 +17,7 @@ const MetadataRule = "ai.fp8rewrite.rule"
 type applier struct {
 	model   *graph.Model
 	opt     *Options
+	buffers *quantize.Buffers
 	variant ops.Variant
 	names   *graph.Names
 	weights map[weightKey]*storedWeight
@@ -27,7 +29,7 @@ type applier struct {
 // apply rewrites every layer that was decided on, in m, which the layers belong to.
 func (res *Result) apply(m *graph.Model, opt *Options) {
 	before := graph.Uses(m.Graph)
-	a := &applier{model: m, opt: opt, variant: variant(opt), names: graph.NewNames(m), homes: map[weightKey]*graph.Graph{},
+	a := &applier{model: m, opt: opt, buffers: new(quantize.Buffers), variant: variant(opt), names: graph.NewNames(m), homes: map[weightKey]*graph.Graph{},
 		weights: map[weightKey]*storedWeight{}, instead: map[*graph.Node][]*graph.Node{}}
 	for _, l := range res.layers {
 		if l.rewritten() {

@@ -75,7 +75,8 @@ func (res *Result) lowerOwn(opt *Options) error {
 // lower replaces the Float8Linear nodes among layers, which belong to m.
 func lower(m *graph.Model, layers []*layer) error {
 	before := graph.Uses(m.Graph)
-	l := &lowering{names: graph.NewNames(m), shapes: shape.Infer(m), instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{}}
+	l := &lowering{buffers: new(quantize.Buffers), names: graph.NewNames(m), shapes: shape.Infer(m), instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{},
+		codes: map[codesKey]string{}}
 	for _, row := range layers {
 		if row.row.Op != opFloat8Linear {
 			continue
@@ -98,12 +99,21 @@ func lower(m *graph.Model, layers []*layer) error {
 	return nil
 }
 
+// codesKey tells one lowered weight from another: layers that share a weight share its codes, a MatMul's [K, N] or a Gemm's [N, K].
+type codesKey struct {
+	graph  *graph.Graph
+	weight string
+	gemm   bool
+}
+
 // lowering holds what the layers of one model share.
 type lowering struct {
+	buffers *quantize.Buffers
 	names   *graph.Names
 	shapes  *shape.Info
 	instead map[*graph.Node][]*graph.Node
 	zero    map[*graph.Graph]string // the zero point of a graph
+	codes   map[codesKey]string     // the float8 weights that have been stored
 }
 
 func (w *lowering) layer(l *layer) error {
@@ -218,22 +228,19 @@ func (p *pair) emit(t tensor.DType, weight *tensor.Tensor, scaleInput, scaleWeig
 		x = p.op("DequantizeLinear", "", []string{x, s, z})
 	}
 	product, axis, attributes := "MatMul", int64(1), []*graph.Attribute(nil)
-	codes := &graph.Initializer{Name: p.names.Fresh(name + ".fp8_weight_qdq"), Tensor: weight}
-	if p.f.Original.Op == "Gemm" {
+	gemm := p.f.Original.Op == "Gemm"
+	if gemm {
 		product, axis, attributes = "Gemm", 0, []*graph.Attribute{graph.Int("transB", 1)}
-	} else {
-		codes.Tensor = &tensor.Tensor{DType: weight.DType, Shape: tensor.Shape{weight.Shape[1], weight.Shape[0]},
-			Data: quantize.Reorder(quantize.Matrix{Source: weight, N: weight.Shape[1], K: weight.Shape[0], Transposed: true})}
 	}
-	p.home.Initializers = append(p.home.Initializers, codes)
+	codes := p.weight(weight, gemm)
 	perTensor := p.scalarWeightScale()
 	s := p.initializer(name+".fp8_dequant_scale_weight", p.scaleTensor(scaleWeight, perTensor))
 	var w string
 	if perTensor {
-		w = p.op("DequantizeLinear", "", []string{codes.Name, s, p.zeroPoint()})
+		w = p.op("DequantizeLinear", "", []string{codes, s, p.zeroPoint()})
 	} else {
 		zeros := &tensor.Tensor{DType: tensor.Float8E4M3FN, Shape: tensor.Shape{int64(len(scaleWeight))}, Data: tensor.Bytes(make([]byte, len(scaleWeight)))}
-		w = p.op("DequantizeLinear", "", []string{codes.Name, s, p.initializer(name+".fp8_zero_point_weight", zeros)}, graph.Int("axis", axis))
+		w = p.op("DequantizeLinear", "", []string{codes, s, p.initializer(name+".fp8_zero_point_weight", zeros)}, graph.Int("axis", axis))
 	}
 	if p.dtype != t {
 		y := p.op(product, "", []string{x, w}, attributes...)
@@ -243,6 +250,20 @@ func (p *pair) emit(t tensor.DType, weight *tensor.Tensor, scaleInput, scaleWeig
 	}
 	p.op(product, p.f.Output, []string{x, w}, attributes...)
 	p.nodes[len(p.nodes)-1].Name = p.layer.node.Name
+}
+
+// weight stores the codes as the product wants them, once for all layers that share them.
+func (p *pair) weight(t *tensor.Tensor, gemm bool) string {
+	key := codesKey{p.home, p.f.Weight, gemm}
+	if name, ok := p.codes[key]; ok {
+		return name
+	}
+	if !gemm {
+		t = &tensor.Tensor{DType: t.DType, Shape: tensor.Shape{t.Shape[1], t.Shape[0]},
+			Data: quantize.Reorder(quantize.Matrix{Source: t, N: t.Shape[1], K: t.Shape[0], Transposed: true}, p.buffers)}
+	}
+	p.codes[key] = p.initializer(p.layer.row.Name+".fp8_weight_qdq", t)
+	return p.codes[key]
 }
 
 // scalarWeightScale reports whether the stored scale of the weight is a scalar rather than a list of one.

@@ -125,6 +125,24 @@ func TestLoweringTurnsTheCodes(t *testing.T) {
 	}
 }
 
+func TestLoweredLayersShareTheirWeight(t *testing.T) {
+	m := model(node("MatMul x fc.weight -> y"), node("MatMul u fc.weight -> z"), node("Gemm x fc.weight -> v"), x(), value("u", tensor.Float32, 3, 8), weight("fc.weight", 8, 6))
+	res, err := lowered(t, calibrated(t, m, rewrite.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, i := range res.Model.Graph.Initializers {
+		if i.Tensor.DType == tensor.Float8E4M3FN && len(i.Tensor.Shape) == 2 {
+			codes = append(codes, i.Name)
+		}
+	}
+	// Two MatMuls read [K, N], the Gemm reads [N, K].
+	if want := []string{"fc.fp8_weight_qdq", "fc_3.fp8_weight_qdq"}; !slices.Equal(codes, want) {
+		t.Errorf("the weights are %q, want %q", codes, want)
+	}
+}
+
 func TestAWeightOnlyModelIsLoweredAtOnce(t *testing.T) {
 	recipe, err := scaling.DefaultRecipe().ParseModes("i:off")
 	if err != nil {

@@ -2,10 +2,11 @@ package rewrite
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"io"
 	"math"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/graph"
@@ -67,7 +68,7 @@ func (a *applier) weight(l *layer) *storedWeight {
 		if a.opt.Recipe.PerChannel {
 			w.scales = repeat(1, l.matrix.N)
 		}
-		w.digest = &digested{Data: quantize.Reorder(l.matrix)}
+		w.digest = &digested{Data: quantize.Reorder(l.matrix, a.buffers)}
 		w.tensor = &tensor.Tensor{DType: l.weight.dtype, Shape: shape, Data: w.digest}
 		if !l.matrix.Transposed && l.weight.tensor.Shape.Equal(shape) && l.weight.scope.Graph.Initializer(l.weight.name) != nil {
 			w.name = l.weight.name // it is stored as the operator wants it
@@ -75,7 +76,7 @@ func (a *applier) weight(l *layer) *storedWeight {
 	} else {
 		w.scales = scalesOf(a.opt.Recipe, l.amax)
 		// Check has passed and there is a scale per channel or one: NewWeight has no reason to refuse.
-		w.float8, _ = quantize.NewWeight(l.matrix, w.scales)
+		w.float8, _ = quantize.NewWeight(l.matrix, w.scales, a.buffers)
 		w.digest = &digested{Data: w.float8}
 		w.tensor = &tensor.Tensor{DType: tensor.Float8E4M3FN, Shape: shape, Data: w.digest}
 		history[0] = l.amax.Tensor
@@ -213,7 +214,7 @@ func (res *Result) Layers() []report.Layer {
 	for i, l := range res.layers {
 		row := &l.row
 		if w := res.weights[l.weightKeyOrNone()]; w != nil {
-			row.WeightSHA256 = w.digest.sum
+			row.WeightXXH64 = w.digest.sum
 			if w.float8 != nil {
 				values := make([]float32, len(w.scales))
 				for i, s := range w.scales {
@@ -231,7 +232,7 @@ func (res *Result) Layers() []report.Layer {
 	return out
 }
 
-// digested is data that remembers the SHA-256 of what it wrote.
+// digested is data that remembers the 64-bit xxHash of what it wrote.
 type digested struct {
 	tensor.Data
 	sum string
@@ -239,10 +240,10 @@ type digested struct {
 
 // WriteTo writes the data.
 func (d *digested) WriteTo(w io.Writer) (int64, error) {
-	h := sha256.New()
+	h := xxhash.New()
 	n, err := d.Data.WriteTo(io.MultiWriter(w, h))
 	if err == nil {
-		d.sum = hex.EncodeToString(h.Sum(nil))
+		d.sum = fmt.Sprintf("%016x", h.Sum64())
 	}
 	return n, err
 }

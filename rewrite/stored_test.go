@@ -134,7 +134,7 @@ func TestASharedWeightCountsOnce(t *testing.T) {
 		t.Errorf("shared with %q and %q, want none and fc", rows[0].SharedWith, rows[1].SharedWith)
 	}
 	for _, l := range rows {
-		if l.WeightSHA256 == "" || l.WeightSHA256 != rows[0].WeightSHA256 || !l.WeightExact || l.BytesBefore != 192 || l.BytesAfter != 48 {
+		if l.WeightXXH64 == "" || l.WeightXXH64 != rows[0].WeightXXH64 || !l.WeightExact || l.BytesBefore != 192 || l.BytesAfter != 48 {
 			t.Errorf("layer %q: %+v", l.Name, l)
 		}
 	}

@@ -448,8 +448,12 @@ func explainChange(file *onnxio.File, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if change := changed(file); change != nil {
-		return hint(fmt.Errorf("%w: %w", change, err), "convert a copy, or wait until whatever writes the file is done")
+	if !errors.As(err, new(changedError)) {
+		change := changed(file)
+		if change == nil {
+			return err
+		}
+		err = fmt.Errorf("%w (%w)", change, err)
 	}
-	return err
+	return hint(err, "use a copy of the file, or wait until whatever writes it is done")
 }

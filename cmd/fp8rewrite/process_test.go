@@ -47,6 +47,7 @@ func TestProcess(t *testing.T) {
 	t.Run("SIGHUP in the middle leaves the old output", func(t *testing.T) { p.interrupted(t, syscall.SIGHUP) })
 	t.Run("a limit on the size of files is an error", p.fileLimit)
 	t.Run("a folder that becomes unwritable is an error", p.folderLocked)
+	t.Run("an input that may not be read is an error", p.unreadable)
 	t.Run("a closed pipe ends the program quietly", p.closedPipe)
 	t.Run("a closed stdout does no harm", p.closedStdout)
 	t.Run("the longest history takes memory in proportion", p.longHistory)
@@ -211,31 +212,50 @@ func (p program) fileLimit(t *testing.T) {
 	o.intact(t)
 }
 
+// bound gives dir to a user whom permissions bind, and lets the program run as that user: not as root.
+func (p program) bound(t *testing.T, dir string) func(*exec.Cmd) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return nil
+	}
+	const nobody = 65534
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Skipf("SKIPPED: root cannot give a folder to another user: %v", err)
+	}
+	for _, d := range []string{dir, p.dir} {
+		for ; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	change := func(c *exec.Cmd) {
+		c.Dir = dir
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	if r := p.run(t, change, "inspect", p.large); r.code() != exitDone {
+		t.Skipf("SKIPPED: another user cannot run the program here: %s %s", r.state, r.stderr)
+	}
+	return change
+}
+
+func (p program) unreadable(t *testing.T) {
+	dir := scratch(t)
+	secret := filepath.Join(dir, "secret.onnx")
+	copyFile(t, p.mlp, secret)
+	if err := os.Chmod(secret, 0); err != nil {
+		t.Fatal(err)
+	}
+	change := p.bound(t, dir)
+	p.run(t, change, "inspect", secret).says(t, exitFailed, "fp8rewrite: open "+secret+": permission denied")
+	p.run(t, change, "convert", secret, "-o", filepath.Join(dir, "o.onnx")).says(t, exitFailed, "fp8rewrite: open "+secret+": permission denied")
+}
+
 // folderLocked takes the right to write into the folder away. What is there can then not be removed either: the old output counts.
 func (p program) folderLocked(t *testing.T) {
 	dir := scratch(t)
 	o := p.old(t, dir)
-	var change func(*exec.Cmd)
-	if os.Getuid() == 0 { // whom no permission binds
-		const nobody = 65534
-		if err := os.Chown(dir, nobody, nobody); err != nil {
-			t.Skipf("SKIPPED: root cannot give a folder to another user: %v", err)
-		}
-		for _, d := range []string{dir, p.dir} {
-			for ; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-				if err := os.Chmod(d, 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		change = func(c *exec.Cmd) {
-			c.Dir = dir
-			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		}
-		if r := p.run(t, change, "inspect", p.large); r.code() != exitDone {
-			t.Skipf("SKIPPED: another user cannot run the program here: %s %s", r.state, r.stderr)
-		}
-	}
+	change := p.bound(t, dir)
 	r := p.midway(t, change, o.path, func(*os.Process) {
 		if err := os.Chmod(dir, 0o555); err != nil {
 			t.Error(err)

@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
@@ -17,7 +20,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 )
 
-// digests are the SHA-256 of each file of a model, which are computed beside the other work.
+// digests are the sums of each file of a model, the SHA-256 of the model and the xxHash of its data, which are computed beside the other work.
 type digests struct {
 	stop func() // ends the work early
 	done <-chan digested
@@ -34,13 +37,13 @@ func digestInput(ctx context.Context, f *onnxio.File) *digests {
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan digested, 1) // nobody may be there to take it
 	go func() {
-		sum, err := digestFile(ctx, f.Path, f.Bytes)
+		sum, err := digestFile(ctx, f.Path, f.Bytes, sha256.New())
 		d := digested{[]string{sum}, err}
 		for _, e := range f.External {
 			if d.err != nil {
 				break
 			}
-			sum, d.err = digestFile(ctx, e.Path, e.Bytes)
+			sum, d.err = digestFile(ctx, e.Path, e.Bytes, xxhash.New())
 			d.sums = append(d.sums, sum)
 		}
 		done <- d
@@ -60,13 +63,12 @@ func (d *digests) wait(ctx context.Context) ([]string, error) {
 
 // digestFile hashes the file at path, which had size bytes when it was opened. It reads the file instead of its mapping: a page of a
 // mapping that went away would be a fault, and reading counts towards nobody's memory.
-func digestFile(ctx context.Context, path string, size int64) (string, error) {
+func digestFile(ctx context.Context, path string, size int64, h hash.Hash) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
 	buf := make([]byte, 1<<20)
 	total := int64(0)
 	for {
@@ -143,10 +145,10 @@ func artifact(m *graph.Model, path string, saved onnxio.SaveResult) reports.Arti
 	a.Name, a.Bytes = filepath.Base(path), saved.Bytes
 	for i, f := range saved.Files {
 		if i == 0 {
-			a.SHA256 = f.SHA256
+			a.SHA256 = f.Digest
 			continue
 		}
-		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: filepath.Base(f.Path), Bytes: f.Bytes, SHA256: f.SHA256})
+		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: filepath.Base(f.Path), Bytes: f.Bytes, XXH64: f.Digest})
 	}
 	return a
 }
@@ -157,7 +159,7 @@ func inputArtifact(f *onnxio.File, sums []string) reports.Artifact {
 	a.Name, a.Bytes, a.SHA256 = filepath.Base(f.Path), f.Bytes, sums[0]
 	for i, e := range f.External {
 		a.Bytes += e.Bytes
-		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, SHA256: sums[i+1]})
+		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, XXH64: sums[i+1]})
 	}
 	return a
 }

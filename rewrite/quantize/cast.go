@@ -38,8 +38,9 @@ func (w *Weight) castColumns(codes []byte, r rows, lo, hi int) float8.Stats {
 		tall = tileRowsPerChannel
 	}
 	tall = min(tall, k)
-	gathered := bytesOf(make([]uint64, (tall*n*r.width+7)/8))
-	turned := bytesOf(make([]uint64, (tall*n*r.width+7)/8))
+	gathered, turned := w.pool.get(tall*n*r.width), w.pool.get(tall*n*r.width)
+	defer w.pool.put(gathered)
+	defer w.pool.put(turned)
 	scratch := make([]uint64, (tall*r.width+7)/8)
 	for top := 0; top < k; top += tall {
 		height := min(tall, k-top)

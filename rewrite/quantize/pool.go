@@ -2,15 +2,15 @@ package quantize
 
 import "sync"
 
-// pool hands buffers back and forth between the workers and the writer of one weight.
-type pool struct {
+// Buffers hands memory back and forth between the workers and the writers of the weights of one model, so that a model of many
+// weights needs no more than one. The zero value is ready.
+type Buffers struct {
 	mu   sync.Mutex
 	free [][]byte
 }
 
-func newPool() *pool { return &pool{} }
-
-func (p *pool) get(n int) []byte {
+// get is n bytes of any content, aligned for every element type.
+func (p *Buffers) get(n int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, b := range p.free {
@@ -20,10 +20,10 @@ func (p *pool) get(n int) []byte {
 			return b[:n]
 		}
 	}
-	return make([]byte, n)
+	return bytesOf(make([]uint64, (max(n, panelBytes)+7)/8))[:n]
 }
 
-func (p *pool) put(b []byte) {
+func (p *Buffers) put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.free = append(p.free, b)

@@ -108,7 +108,7 @@ func checkWeight(t *testing.T, m Matrix, values []float32, perChannel bool) {
 			scales = append(scales, recipe.Scale(448, v, 1))
 		}
 	}
-	w, err := NewWeight(m, scales)
+	w, err := NewWeight(m, scales, new(Buffers))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestStatisticsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
 	var firstCodes []byte
 	for i, procs := range []int{1, 2, 7} {
 		old := goruntime.GOMAXPROCS(procs)
-		w, err := NewWeight(m, []scaling.QuantScale{100})
+		w, err := NewWeight(m, []scaling.QuantScale{100}, new(Buffers))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestWrongMatricesAreRefused(t *testing.T) {
 			t.Errorf("%s as %d×%d: want an error", m.Source.DType, m.N, m.K)
 		}
 	}
-	if _, err := NewWeight(Matrix{Source: f32, N: 2, K: 2}, make([]scaling.QuantScale, 3)); err == nil {
+	if _, err := NewWeight(Matrix{Source: f32, N: 2, K: 2}, make([]scaling.QuantScale, 3), new(Buffers)); err == nil {
 		t.Error("3 scales for 2 channels: want an error")
 	}
 }
@@ -209,7 +209,7 @@ func (w *shortWriter) Write(b []byte) (int, error) {
 
 func TestAWriteErrorEndsTheWork(t *testing.T) {
 	m, _ := source(t, tensor.Float32, 4000, 3000, true, rand.New(rand.NewPCG(7, 8)))
-	w, _ := NewWeight(m, []scaling.QuantScale{1})
+	w, _ := NewWeight(m, []scaling.QuantScale{1}, new(Buffers))
 	if _, err := w.WriteTo(&shortWriter{left: 5 << 20}); err != io.ErrShortWrite {
 		t.Errorf("got %v, want the writer's error", err)
 	}
@@ -238,7 +238,7 @@ func BenchmarkWeight(b *testing.B) {
 								scales[i] = 100
 							}
 						}
-						w, _ := NewWeight(m, scales)
+						w, _ := NewWeight(m, scales, new(Buffers))
 						if _, err := w.WriteTo(io.Discard); err != nil {
 							b.Fatal(err)
 						}

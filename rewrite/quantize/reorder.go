@@ -8,14 +8,17 @@ import (
 
 // Reorder is the matrix in its own element type, in [N, K] order: the source itself where it has that order, else a copy that is
 // made while it is written.
-func Reorder(m Matrix) tensor.Data {
+func Reorder(m Matrix, pool *Buffers) tensor.Data {
 	if !m.Transposed {
 		return m.Source.Data
 	}
-	return reordered{m}
+	return reordered{m, pool}
 }
 
-type reordered struct{ m Matrix }
+type reordered struct {
+	m    Matrix
+	pool *Buffers
+}
 
 func (d reordered) Size() int64 { return d.m.Source.Size() }
 
@@ -26,11 +29,10 @@ func (d reordered) WriteTo(out io.Writer) (int64, error) {
 	}
 	channels := int(max(minChannels, panelBytes/(d.m.K*int64(r.width))))
 	n := (int(d.m.N) + channels - 1) / channels
-	buffers := newPool()
 	var written int64
 	err = inOrder(n, func(i int) ([]byte, error) {
 		lo, hi := i*channels, min((i+1)*channels, int(d.m.N))
-		b := buffers.get((hi - lo) * int(d.m.K) * r.width)
+		b := d.pool.get((hi - lo) * int(d.m.K) * r.width)
 		for k := range r.count {
 			row := r.segment(k, lo, hi)
 			for j := range hi - lo {
@@ -41,7 +43,7 @@ func (d reordered) WriteTo(out io.Writer) (int64, error) {
 	}, func(_ int, b []byte) error {
 		k, err := out.Write(b)
 		written += int64(k)
-		buffers.put(b)
+		d.pool.put(b)
 		return err
 	})
 	return written, err

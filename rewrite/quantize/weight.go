@@ -13,19 +13,20 @@ import (
 type Weight struct {
 	matrix Matrix
 	scales []scaling.QuantScale // one, or N
+	pool   *Buffers
 	stats  float8.Stats
 	seen   bool
 }
 
-// NewWeight casts m with one scale, or with one per output channel.
-func NewWeight(m Matrix, scales []scaling.QuantScale) (*Weight, error) {
+// NewWeight casts m with one scale, or with one per output channel. The weights of one model share pool.
+func NewWeight(m Matrix, scales []scaling.QuantScale, pool *Buffers) (*Weight, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
 	if len(scales) != 1 && int64(len(scales)) != m.N {
 		return nil, fmt.Errorf("weight: got %d scales, want 1 or %d", len(scales), m.N)
 	}
-	return &Weight{matrix: m, scales: scales}, nil
+	return &Weight{matrix: m, scales: scales, pool: pool}, nil
 }
 
 // Size is N·K.
@@ -65,12 +66,11 @@ func (w *Weight) WriteTo(out io.Writer) (int64, error) {
 		codes []byte
 		stats float8.Stats
 	}
-	pool := newPool()
 	var total float8.Stats
 	var written int64
 	err = inOrder(n, func(i int) (panel, error) {
 		lo, hi := i*channels, min((i+1)*channels, int(w.matrix.N))
-		p := panel{codes: pool.get((hi - lo) * int(w.matrix.K))}
+		p := panel{codes: w.pool.get((hi - lo) * int(w.matrix.K))}
 		if w.matrix.Transposed {
 			p.stats = w.castColumns(p.codes, r, lo, hi)
 		} else {
@@ -81,7 +81,7 @@ func (w *Weight) WriteTo(out io.Writer) (int64, error) {
 		total.Merge(p.stats)
 		k, err := out.Write(p.codes)
 		written += int64(k)
-		pool.put(p.codes)
+		w.pool.put(p.codes)
 		return err
 	})
 	if err != nil {
