@@ -75,7 +75,7 @@ func (res *Result) lowerOwn(opt *Options) error {
 // lower replaces the Float8Linear nodes among layers, which belong to m.
 func lower(m *graph.Model, layers []*layer) error {
 	before := graph.Uses(m.Graph)
-	l := &lowering{names: graph.NewNames(m), shapes: shape.Infer(m), instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{},
+	l := &lowering{buffers: new(quantize.Buffers), names: graph.NewNames(m), shapes: shape.Infer(m), instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{},
 		codes: map[codesKey]string{}}
 	for _, row := range layers {
 		if row.row.Op != opFloat8Linear {
@@ -108,6 +108,7 @@ type codesKey struct {
 
 // lowering holds what the layers of one model share.
 type lowering struct {
+	buffers *quantize.Buffers
 	names   *graph.Names
 	shapes  *shape.Info
 	instead map[*graph.Node][]*graph.Node
@@ -259,7 +260,7 @@ func (p *pair) weight(t *tensor.Tensor, gemm bool) string {
 	}
 	if !gemm {
 		t = &tensor.Tensor{DType: t.DType, Shape: tensor.Shape{t.Shape[1], t.Shape[0]},
-			Data: quantize.Reorder(quantize.Matrix{Source: t, N: t.Shape[1], K: t.Shape[0], Transposed: true})}
+			Data: quantize.Reorder(quantize.Matrix{Source: t, N: t.Shape[1], K: t.Shape[0], Transposed: true}, p.buffers)}
 	}
 	p.codes[key] = p.initializer(p.layer.row.Name+".fp8_weight_qdq", t)
 	return p.codes[key]
