@@ -194,3 +194,25 @@ func TestWhatCannotBeLowered(t *testing.T) {
 		}
 	}
 }
+
+func TestScalesThatTheTypeCannotHoldStayInFloat32(t *testing.T) {
+	for d, pairs := range map[tensor.DType]bool{tensor.Float16: true, tensor.BFloat16: false} {
+		w := zeros("fc.weight", d, 8, 6) // its scale is 1
+		m := calibrated(t, model(node("MatMul x fc.weight -> y"), value("x", d, 5, 8), w), rewrite.Options{})
+		m.Graph.Initializer("fc.fp8_scale_input").Tensor = tensor.Float32s(tensor.Shape{}, 448.0/5)
+		res, err := lowered(t, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		casts := 0
+		for _, n := range res.Model.Graph.Nodes {
+			if n.OpType == "Cast" {
+				casts++
+			}
+		}
+		// 5/448 has more bits than bfloat16, so the activation is cast to float32 and the product back.
+		if scale := find(t, res.Model, "fc.fp8_dequant_scale_input"); pairs != (scale.DType == d) || pairs != (casts == 0) {
+			t.Errorf("%s: the scale is %s, with %d casts", d, scale.DType, casts)
+		}
+	}
+}
