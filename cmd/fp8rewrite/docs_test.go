@@ -18,6 +18,7 @@ import (
 
 // TestExamples runs the examples of every command's help, of which there are three.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	sh := shell(t)
 	dir := t.TempDir()
 	copyFile(t, "../../testdata/models/llama/model.onnx", filepath.Join(dir, "model.onnx"))
@@ -49,6 +50,7 @@ func TestExamples(t *testing.T) {
 // after a command is what the command prints, stdout before stderr; a line "..." stands for any lines. "# exit status 1" at the end
 // of a command is what it says. Commands that cannot run belong into blocks marked text.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	docs, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)

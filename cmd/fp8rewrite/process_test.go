@@ -17,6 +17,7 @@ import (
 
 // TestProcess runs the built program and does to it what happens in real life: signals, full disks, files that change.
 func TestProcess(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds the program and writes a model of 336 MB")
 	}

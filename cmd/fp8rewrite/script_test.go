@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 // TestScript runs testdata/script: the specification of the command line.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		Setup:               setup,
