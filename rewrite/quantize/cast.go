@@ -9,60 +9,66 @@ import (
 
 // castRows fills codes with channels [lo, hi) of a source in [N, K] order.
 func (w *Weight) castRows(codes []byte, r rows, lo, hi int) float8.Stats {
-	var st float8.Stats
 	if len(w.scales) == 1 {
-		b := r.data[lo*r.len*r.width : hi*r.len*r.width]
-		step := blockBytes / r.width
-		scratch := make([]uint64, (min(blockBytes, len(b))+7)/8)
-		for at := 0; at < len(codes); at += step {
-			end := min(at+step, len(codes))
-			st.Merge(cast(codes[at:end], r.dtype, aligned(b[at*r.width:end*r.width], r.width, scratch), w.scale(0)))
-		}
-		return st
+		return cast(codes, r.dtype, r.data[lo*r.len*r.width:hi*r.len*r.width], w.scale(0))
 	}
-	scratch := make([]uint64, (r.len*r.width+7)/8)
+	var st float8.Stats
 	for c := lo; c < hi; c++ {
-		b := aligned(r.segment(c, 0, r.len), r.width, scratch)
-		st.Merge(cast(codes[(c-lo)*r.len:(c-lo+1)*r.len], r.dtype, b, w.scale(c)))
+		st.Merge(cast(codes[(c-lo)*r.len:(c-lo+1)*r.len], r.dtype, r.segment(c, 0, r.len), w.scale(c)))
 	}
 	return st
 }
 
-// castColumns fills codes with channels [lo, hi) of a source in [K, N] order. It goes down the source in tiles of tileRows rows:
-// a tile is gathered, which also aligns it, and then cast and turned, or turned and cast where each channel has its own scale.
+// castColumns fills codes with channels [lo, hi) of a source in [K, N] order. It goes down the source in tiles: with one scale a
+// tile is cast and then turned; with a scale per channel it is turned first and then cast channel by channel.
 func (w *Weight) castColumns(codes []byte, r rows, lo, hi int) float8.Stats {
+	if len(w.scales) == 1 {
+		return w.castThenTurn(codes, r, lo, hi)
+	}
+	return w.turnThenCast(codes, r, lo, hi)
+}
+
+func (w *Weight) castThenTurn(codes []byte, r rows, lo, hi int) float8.Stats {
 	var st float8.Stats
 	k, n := r.count, hi-lo
-	tall := tileRows
-	if len(w.scales) > 1 {
-		tall = tileRowsPerChannel
-	}
-	tall = min(tall, k)
-	gathered, turned := w.pool.get(tall*n*r.width), w.pool.get(tall*n*r.width)
-	defer w.pool.put(gathered)
-	defer w.pool.put(turned)
-	scratch := make([]uint64, (tall*r.width+7)/8)
+	tall := min(tileRows, k)
+	tile, flat := w.pool.get(tall*n*r.width), w.pool.get(tall*n)
+	defer w.pool.put(tile)
+	defer w.pool.put(flat)
 	for top := 0; top < k; top += tall {
 		height := min(tall, k-top)
-		tile := gathered[:height*n*r.width]
-		for i := range height {
-			copy(tile[i*n*r.width:], r.segment(top+i, lo, hi))
-		}
-		if len(w.scales) == 1 {
-			flat := turned[:height*n]
-			st.Merge(cast(flat, r.dtype, tile, w.scale(0)))
-			transpose(codes[top:], flat, height, n, k)
-			continue
-		}
-		flat := turned[:height*n*r.width]
+		gather(tile, r, top, height, lo, hi)
+		st.Merge(cast(flat[:height*n], r.dtype, tile[:height*n*r.width], w.scale(0)))
+		transpose(codes[top:], flat, height, n, k)
+	}
+	return st
+}
+
+// gather copies elements [lo, hi) of height rows: reading a strided source once, in copies, is faster than casting from it.
+func gather(tile []byte, r rows, top, height, lo, hi int) {
+	for i := range height {
+		copy(tile[i*(hi-lo)*r.width:], r.segment(top+i, lo, hi))
+	}
+}
+
+func (w *Weight) turnThenCast(codes []byte, r rows, lo, hi int) float8.Stats {
+	var st float8.Stats
+	k, n := r.count, hi-lo
+	tall := min(tileRowsPerChannel, k)
+	tile, turned := w.pool.get(tall*n*r.width), w.pool.get(tall*n*r.width)
+	defer w.pool.put(tile)
+	defer w.pool.put(turned)
+	for top := 0; top < k; top += tall {
+		height := min(tall, k-top)
+		gather(tile, r, top, height, lo, hi)
 		if r.dtype == tensor.Float32 {
-			transpose(asFloat32(flat), asFloat32(tile), height, n, height)
+			transpose(asFloat32(turned), asFloat32(tile), height, n, height)
 		} else {
-			transpose(asUint16(flat), asUint16(tile), height, n, height)
+			transpose(asUint16(turned), asUint16(tile), height, n, height)
 		}
 		for c := range n {
-			row := flat[c*height*r.width : (c+1)*height*r.width]
-			st.Merge(cast(codes[c*k+top:c*k+top+height], r.dtype, aligned(row, r.width, scratch), w.scale(lo+c)))
+			row := turned[c*height*r.width : (c+1)*height*r.width]
+			st.Merge(cast(codes[c*k+top:c*k+top+height], r.dtype, row, w.scale(lo+c)))
 		}
 	}
 	return st

@@ -62,17 +62,8 @@ func (r rows) segment(i, lo, hi int) []byte {
 	return r.data[(base+lo)*r.width : (base+hi)*r.width]
 }
 
-// aligned is b itself where it starts at a multiple of width, else a copy of it in scratch: a mapped protobuf field starts
-// anywhere. scratch is at least as long as b and aligned.
-func aligned(b []byte, width int, scratch []uint64) []byte {
-	if len(b) == 0 || uintptr(unsafe.Pointer(&b[0]))%uintptr(width) == 0 {
-		return b
-	}
-	c := unsafe.Slice((*byte)(unsafe.Pointer(&scratch[0])), len(b))
-	copy(c, b)
-	return c
-}
-
+// A mapped protobuf field starts anywhere, so these views may not be aligned for their type. The processors that Go runs on read
+// such values, and float8 takes them.
 func asFloat32(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }

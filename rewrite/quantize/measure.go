@@ -50,7 +50,7 @@ func measureFlat(ctx context.Context, r rows) (Amax, error) {
 	var a Amax
 	err := inOrder(n, func(i int) (float32, error) {
 		b := r.data[i*step : min((i+1)*step, len(r.data))]
-		return amax(r.dtype, aligned(b, r.width, scratchFor(b))), nil
+		return amax(r.dtype, b), nil
 	}, func(_ int, v float32) error {
 		a.Tensor = float8.MaxAmax(a.Tensor, v)
 		return ended(ctx)
@@ -65,17 +65,14 @@ func ended(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func scratchFor(b []byte) []uint64 { return make([]uint64, (len(b)+7)/8) }
-
 // measureRows finds the amax of each row.
 func measureRows(ctx context.Context, r rows) (Amax, error) {
 	a := Amax{Channel: make([]float32, r.count)}
 	step := max(1, blockBytes/(r.len*r.width))
 	n := (r.count + step - 1) / step
 	err := inOrder(n, func(i int) (struct{}, error) {
-		scratch := make([]uint64, (r.len*r.width+7)/8)
 		for row := i * step; row < min((i+1)*step, r.count); row++ {
-			a.Channel[row] = amax(r.dtype, aligned(r.segment(row, 0, r.len), r.width, scratch))
+			a.Channel[row] = amax(r.dtype, r.segment(row, 0, r.len))
 		}
 		return struct{}{}, nil
 	}, func(int, struct{}) error { return ended(ctx) })
@@ -93,9 +90,8 @@ func measureColumns(ctx context.Context, r rows) (Amax, error) {
 	top := make([]uint32, r.len)
 	err := inOrder(n, func(i int) ([]uint32, error) {
 		t := make([]uint32, r.len)
-		scratch := make([]uint64, (r.len*r.width+7)/8)
 		for row := i * step; row < min((i+1)*step, r.count); row++ {
-			b := aligned(r.segment(row, 0, r.len), r.width, scratch)
+			b := r.segment(row, 0, r.len)
 			if r.dtype == tensor.Float32 {
 				for j, v := range asFloat32(b) {
 					t[j] = max(t[j], math.Float32bits(v)&0x7FFFFFFF)

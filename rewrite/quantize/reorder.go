@@ -27,7 +27,7 @@ func (d reordered) WriteTo(out io.Writer) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	channels := int(max(minChannels, panelBytes/(d.m.K*int64(r.width))))
+	channels := int(max(256, panelBytes/(d.m.K*int64(r.width))))
 	n := (int(d.m.N) + channels - 1) / channels
 	var written int64
 	err = inOrder(n, func(i int) ([]byte, error) {

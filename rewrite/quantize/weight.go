@@ -35,17 +35,25 @@ func (w *Weight) Size() int64 { return w.matrix.N * w.matrix.K }
 // Stats is what the cast saw, and whether the weight has been written yet. SumSq and ErrSq are over all elements.
 func (w *Weight) Stats() (float8.Stats, bool) { return w.stats, w.seen }
 
-// panel is a run of output channels, cut so that its codes take about panelBytes.
+// A panel is a run of output channels, cut so that its codes take about panelBytes.
 const (
 	panelBytes = 4 << 20
-	// A panel of a transposed source is at least this many channels wide, since it reads that many elements of each source row
-	// at a time.
-	minChannels = 256
-	// A tile of a transposed source is this many rows tall: one scale casts whole tiles, which then turn in the cache; a scale per
+	// A tile of a transposed source is this many rows tall: one scale casts whole rows, which then turn in the cache; a scale per
 	// channel casts a run of one channel at a time, which must not be short.
-	tileRows           = 64
+	tileRows           = 128
 	tileRowsPerChannel = 1024
 )
+
+// panelChannels is how many channels a panel has. Of a transposed source it takes an odd number of cache lines of codes, so that the
+// rows of a tile spread over all sets of the first-level cache, and at least five, since each source row is read that much at a time.
+func (w *Weight) panelChannels() int {
+	channels := max(1, panelBytes/w.matrix.K)
+	if w.matrix.Transposed {
+		const line = 64
+		channels = line * max(5, (channels/line-1)|1)
+	}
+	return int(min(channels, w.matrix.N))
+}
 
 // WriteTo writes the codes.
 func (w *Weight) WriteTo(out io.Writer) (int64, error) {
@@ -57,10 +65,7 @@ func (w *Weight) WriteTo(out io.Writer) (int64, error) {
 		w.stats, w.seen = float8.Stats{}, true
 		return 0, nil
 	}
-	channels := int(max(1, panelBytes/w.matrix.K))
-	if w.matrix.Transposed {
-		channels = max(minChannels, channels/tileRows*tileRows)
-	}
+	channels := w.panelChannels()
 	n := (int(w.matrix.N) + channels - 1) / channels
 	type panel struct {
 		codes []byte
