@@ -136,6 +136,40 @@ func TestE8M0(t *testing.T) {
 	t.Logf("E8M0: every power of two times 1, 1.25, 1.5, 1.75, each ± 1 ulp and ± sign, and all 16-bit inputs, in 3 roundings and both overflows: %d casts", 6*len(inputs))
 }
 
+// The 16-bit casts get every input, and the float32 that each one stands for from the independent tables of oracleHalf.
+func TestE8M0FromHalvesIsThatOfTheSameFloat32(t *testing.T) {
+	for _, h := range []struct {
+		name string
+		o    *oracleHalf
+		cast func(uint16, Rounding, Overflow) E8M0
+	}{
+		{"float16", newOracleHalf(10, 15), func(h uint16, r Rounding, o Overflow) E8M0 { return E8M0FromFloat16(Float16(h), r, o) }},
+		{"bfloat16", newOracleHalf(7, 127), func(h uint16, r Rounding, o Overflow) E8M0 { return E8M0FromBFloat16(BFloat16(h), r, o) }},
+	} {
+		for bits := range 1 << 16 {
+			magnitude, x := uint16(bits)&0x7FFF, float32(0)
+			switch {
+			case int(magnitude) < int(h.o.inf):
+				x = float32(h.o.values[magnitude])
+			case int(magnitude) == int(h.o.inf):
+				x = float32(math.Inf(1))
+			default:
+				x = float32(math.NaN())
+			}
+			if bits>>15 == 1 {
+				x = -x
+			}
+			for _, r := range []Rounding{RoundUp, RoundDown, RoundNearest} {
+				for _, o := range overflows {
+					if got, want := h.cast(uint16(bits), r, o), E8M0FromFloat32(x, r, o); got != want {
+						t.Fatalf("%s %#04x (%v), %v, %v: code %#02x, want %#02x", h.name, bits, x, r, o, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // The rows of ONNX's table for FLOAT8E8M0, opset 24.
 func TestE8M0SpecifiedCases(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
