@@ -49,9 +49,6 @@ var inputNames = [NumInputs]string{
 
 var outputNames = [NumOutputs]string{"output", "amax_input"}
 
-// InputName is the formal name of the input at index i of the constants above.
-func InputName(i int) string { return inputNames[i] }
-
 // OutputName is the formal name of the output at index i of the constants above.
 func OutputName(i int) string { return outputNames[i] }
 
