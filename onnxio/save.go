@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -78,6 +79,27 @@ func Plan(path string, m *graph.Model, opt SaveOptions) (Sizes, error) {
 		return Sizes{}, err
 	}
 	return Sizes{Model: l.model.size, Data: l.dataSize}, nil
+}
+
+// Write streams the model to w as one file, with every tensor inside; it must fit under the limit of one file. A cancelled context
+// stops it with the context's cause, part of the model written.
+func Write(ctx context.Context, w io.Writer, m *graph.Model, progress func(done, total int64)) (FileInfo, error) {
+	l, err := layAs(m, allInline, 0, "")
+	if err != nil {
+		return FileInfo{}, err
+	}
+	size := l.model.size
+	if size > DefaultInlineLimit {
+		return FileInfo{}, fmt.Errorf("the model has %d bytes, and one file holds at most %d", size, int64(DefaultInlineLimit))
+	}
+	sum := sha256.New()
+	err = stream(ctx, w, l.model.parts, sum, func(written int64) error {
+		if progress != nil {
+			progress(written, size)
+		}
+		return nil
+	})
+	return FileInfo{Bytes: size, Digest: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
 // Marshal is the model as one file in memory, for models that are small. Every tensor is inside.

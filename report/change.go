@@ -29,12 +29,14 @@ const (
 	WarnPatternUnmatched WarningCode = "pattern-unmatched"
 	WarnOutputLarger     WarningCode = "output-larger"
 	WarnNotObservable    WarningCode = "not-observable"
+	WarnRecipeIgnored    WarningCode = "recipe-ignored"
+	WarnQDQRuntime       WarningCode = "qdq-runtime"
 )
 
 // Changes lists every change in order, with the template of its sentence.
 func Changes() []CodeInfo[ChangeCode] {
 	return []CodeInfo[ChangeCode]{
-		{ChangeOpsetLifted, "the opset of the default domain was lifted from {before} to {after}, which the float8 Cast needs"},
+		{ChangeOpsetLifted, "the opset of the default domain was lifted from {before} to {after}, for operators that know float8"},
 		{ChangeIRLifted, "the IR version was lifted from {before} to {after}"},
 		{ChangeOperatorConverted, "the operator {op} changed between opsets; nodes converted: {count}"},
 		{ChangeInputDropped, "the graph input {input} was dropped: it is an initializer, which cannot be overridden"},
@@ -57,6 +59,9 @@ func Warnings() []CodeInfo[WarningCode] {
 		{WarnPatternUnmatched, "the {list} pattern {pattern} matches no layer"},
 		{WarnOutputLarger, "the output is larger than the input: {before} bytes before, {after} bytes after"},
 		{WarnNotObservable, "the amax of the layer {layer} cannot become a graph output: {why}"},
+		{WarnRecipeIgnored, "the model was converted with the recipe {have}; the recipe {want} of this run changes nothing"},
+		{WarnQDQRuntime, "pairs of QuantizeLinear and DequantizeLinear in float8 are for TensorRT: with its default optimizations ONNX " +
+			"Runtime refuses them or computes something else, so disable those to run the model there"},
 	}
 }
 

@@ -27,8 +27,10 @@ const (
 // Result is a converted model and how it came about.
 type Result struct {
 	// Model is the rewritten model; the input model itself when nothing was rewritten.
-	Model    *graph.Model
-	Changed  bool
+	Model   *graph.Model
+	Changed bool
+	// Recipe is that of the resulting model's layers: the one asked for, or the one that the model had already.
+	Recipe   scaling.Recipe
 	Changes  []report.Change
 	Warnings []report.Warning
 
@@ -53,7 +55,7 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	if err := validate(m); err != nil {
 		return nil, err
 	}
-	res := &Result{Model: m}
+	res := &Result{Model: m, Recipe: opt.Recipe}
 	work := clone(m)
 	if why := res.inline(work, &opt); why != "" {
 		work, opt.notInlined = clone(m), why
@@ -136,10 +138,22 @@ func (res *Result) unchanged(layers []*layer, opt *Options) (*Result, error) {
 func (res *Result) nothing(opt *Options) *Result {
 	if n := countExisting(res.layers); n > 0 {
 		res.Warnings = append(res.Warnings, report.NewWarning(report.WarnAlreadyConverted, "model", n))
+		res.keepRecipe()
 	}
 	res.Warnings = append(res.Warnings, report.NewWarning(report.WarnNothingRewritten, "model"))
 	res.patterns(opt)
 	return res
+}
+
+// keepRecipe makes the recipe that the model was converted with the result's, and warns where another was asked for.
+func (res *Result) keepRecipe() {
+	text, ok := res.Model.Property(MetadataRecipe)
+	have, err := scaling.Parse(text)
+	if !ok || err != nil || have == res.Recipe {
+		return
+	}
+	res.Warnings = append(res.Warnings, report.NewWarning(report.WarnRecipeIgnored, "model", report.Text(have.String()), report.Text(res.Recipe.String())))
+	res.Recipe = have
 }
 
 // warn adds what the user should know of a model that was rewritten.

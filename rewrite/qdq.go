@@ -29,7 +29,7 @@ const qdqOpset = 21
 // weight-only recipes alone: a delayed layer without observations is a NotCalibratedError, a dynamic one has no scale to store.
 func ConvertQDQ(ctx context.Context, m *graph.Model, opt Options) (*Result, error) {
 	layers := decide(m, &opt)
-	res := &Result{Model: m}
+	res := &Result{Model: m, Recipe: opt.Recipe}
 	if countExisting(layers) == 0 {
 		var err error
 		if res, err = Convert(ctx, m, opt); err != nil || !res.Changed {
@@ -38,11 +38,8 @@ func ConvertQDQ(ctx context.Context, m *graph.Model, opt Options) (*Result, erro
 		return res, res.lowerOwn(&opt)
 	}
 	work := clone(m)
-	if work.OpsetVersion("") < qdqOpset {
-		if lifted, err := opset.Lift(work, qdqOpset); err == nil {
-			res.Changes = append(res.Changes, report.NewChange(report.ChangeOpsetLifted, "ai.onnx", lifted.From, lifted.To))
-		}
-	}
+	res.liftForQDQ(work)
+	res.keepRecipe()
 	layers = decide(work, &opt)
 	if err := lower(work, layers); err != nil {
 		return nil, err
@@ -54,11 +51,24 @@ func ConvertQDQ(ctx context.Context, m *graph.Model, opt Options) (*Result, erro
 		}
 	}
 	res.Model, res.Changed, res.layers = work, true, layers
+	res.Warnings = append(res.Warnings, report.NewWarning(report.WarnQDQRuntime, "model"))
 	return res, nil
+}
+
+// liftForQDQ lifts m to qdqOpset where that is possible without a loss; otherwise it stays at an opset that has the operators too.
+func (res *Result) liftForQDQ(m *graph.Model) {
+	if m.OpsetVersion("") >= qdqOpset {
+		return
+	}
+	if lifted, err := opset.Lift(m, qdqOpset); err == nil {
+		res.Changes = append(res.Changes, report.NewChange(report.ChangeOpsetLifted, "ai.onnx", lifted.From, lifted.To))
+	}
 }
 
 // lowerOwn lowers the layers that Convert has just made; the rows stay those of the conversion.
 func (res *Result) lowerOwn(opt *Options) error {
+	res.liftForQDQ(res.Model)
+	res.Warnings = append(res.Warnings, report.NewWarning(report.WarnQDQRuntime, "model"))
 	if err := lower(res.Model, decide(res.Model, opt)); err != nil {
 		return err
 	}

@@ -229,7 +229,7 @@ func (o *convertOptions) run(ctx context.Context, stdout, stderr io.Writer, file
 	case o.dryRun:
 		err = o.plan(ctx, rep, file, res, saveOpt)
 	case o.out == "-":
-		err = writeStdout(stdout, res)
+		err = writeStdout(ctx, stdout, rep, res, saveOpt)
 	default:
 		var saved onnxio.SaveResult
 		if saved, err = onnxio.Save(ctx, o.out, res.Model, saveOpt); err == nil {
@@ -294,7 +294,7 @@ func (o *convertOptions) probe(in string) error {
 		}
 	}
 	if o.report != "" && o.writesModel() && sameTarget(o.report, o.out) {
-		return hint(fmt.Errorf("--report and --output name the same file %q", o.out), "--report %s",
+		return hint(usagef("--report and --output name the same file %q", o.out), "--report %s",
 			shellWord(strings.TrimSuffix(o.out, filepath.Ext(o.out))+".json"))
 	}
 	return nil
@@ -350,7 +350,7 @@ func (o *convertOptions) plan(ctx context.Context, rep *reports.Report, file *on
 	return nil
 }
 
-func writeStdout(stdout io.Writer, res *rewrite.Result) error {
+func writeStdout(ctx context.Context, stdout io.Writer, rep *reports.Report, res *rewrite.Result, opt onnxio.SaveOptions) error {
 	sizes, err := onnxio.Plan("stdout", res.Model, onnxio.SaveOptions{})
 	if err != nil {
 		return err
@@ -358,12 +358,13 @@ func writeStdout(stdout io.Writer, res *rewrite.Result) error {
 	if sizes.Data > 0 {
 		return hint(fmt.Errorf("the model needs %d bytes of external data, which stdout cannot carry", sizes.Data), "-o FILE.onnx")
 	}
-	b, err := onnxio.Marshal(res.Model)
+	info, err := onnxio.Write(ctx, stdout, res.Model, opt.Progress)
 	if err != nil {
 		return err
 	}
-	_, err = stdout.Write(b)
-	return err
+	out := artifact(res.Model, "-", onnxio.SaveResult{Bytes: info.Bytes, Files: []onnxio.FileInfo{info}})
+	rep.Model.Output = &out
+	return nil
 }
 
 // write puts the report where the flags ask for it.
@@ -433,7 +434,9 @@ func (o *convertOptions) explainRewrite(file *onnxio.File, err error) error {
 	var uncalibrated *rewrite.NotCalibratedError
 	if errors.As(err, &uncalibrated) {
 		if _, converted := file.Model.Property(rewrite.MetadataRecipe); !converted {
-			return hint(err, "first fp8rewrite convert %s -o %s, then calibrate that", shellWord(file.Path), shellWord(suggestOutput(file.Path)))
+			converted := suggestOutput(file.Path)
+			return hint(err, "first fp8rewrite convert %s -o %s, then fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(file.Path),
+				shellWord(converted), shellWord(converted), shellWord(suggestCalibrated(converted)))
 		}
 		return hint(err, "fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(file.Path), shellWord(suggestCalibrated(file.Path)))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 
@@ -56,10 +55,7 @@ func runInspect(ctx context.Context, stdout io.Writer, in string, asJSON bool) e
 	}
 	found.Model = inputArtifact(file, sums)
 	if asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(found)
+		return reports.EncodeInspection(stdout, found)
 	}
 	return render.Inspection(stdout, found, render.Options{Width: terminalWidth(stdout), Color: render.Color(isTerminal(stdout), os.Getenv)})
 }

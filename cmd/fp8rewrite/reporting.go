@@ -166,7 +166,7 @@ func inputArtifact(f *onnxio.File, sums []string) reports.Artifact {
 
 // fill completes the report of a conversion.
 func (o *convertOptions) fill(rep *reports.Report, res *rewrite.Result, opt rewrite.Options, start time.Time) {
-	r := opt.Recipe
+	r := res.Recipe
 	rep.Settings = reports.Settings{
 		Recipe: r.String(), HistoryLen: int64(r.HistoryLen), AmaxCompute: r.Compute.String(), Margin: int64(r.Margin),
 		PowerOfTwo: r.PowerOfTwo, PerChannel: r.PerChannel, Weights: opt.Weights.String(), Emit: o.emit,

@@ -18,6 +18,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  fp8rewrite inspect model.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --report report.json`,
+		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -29,7 +30,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(wrongFlag)
-	root.AddCommand(newConvert(), newInspect(), newVersion(), newCompletion())
+	root.AddCommand(newConvert(), newInspect(), newVersion(), newCompletion(), newCalibrate())
 	root.SetHelpCommand(newHelp())
 	return root
 }
@@ -65,6 +66,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 				about = command(about, args[0])
 			}
 			about.InitDefaultHelpFlag() // which Execute has done for this command alone
+			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
 	}

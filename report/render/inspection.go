@@ -13,7 +13,7 @@ func Inspection(w io.Writer, in *report.Inspection, o Options) error {
 	var b strings.Builder
 	m := &in.Model
 	fmt.Fprintln(&b, o.paint(bold, safe(m.Name, maxName)))
-	fmt.Fprintln(&b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s, %s nodes, %s functions", line(m.Format), count(m.Opset), count(m.IRVersion),
+	fmt.Fprintln(&b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s, nodes %s, functions %s", line(m.Format), count(m.Opset), count(m.IRVersion),
 		size(m.Bytes), count(m.Nodes), count(m.Functions)), o.Width, "  "))
 	if m.Producer != "" {
 		fmt.Fprintln(&b, wrap("made by "+line(m.Producer), o.Width, "  "))
@@ -22,11 +22,8 @@ func Inspection(w io.Writer, in *report.Inspection, o Options) error {
 		fmt.Fprintln(&b, wrap(fmt.Sprintf("data file %s, %s", safe(f.Name, maxName), size(f.Bytes)), o.Width, "  "))
 	}
 	switch {
-	case in.Recipe != "" && in.State.Calibrated:
-		fmt.Fprintf(&b, "recipe %s, calibrated\n", line(in.Recipe))
 	case in.Recipe != "":
-		fmt.Fprintf(&b, "recipe %s, not calibrated (%s of %s delayed layers initialized)\n", line(in.Recipe),
-			count(in.State.InitializedLayers), count(in.State.DelayedLayers))
+		fmt.Fprintf(&b, "recipe %s, %s\n", line(in.Recipe), calibration(in.State))
 	default:
 		fmt.Fprintln(&b, "no float8 layers")
 	}

@@ -70,15 +70,35 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	}
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
 	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
-	state := "calibrated"
-	if !r.State.Calibrated {
-		state = fmt.Sprintf("not calibrated (%s of %s delayed layers initialized)", count(r.State.InitializedLayers),
-			count(r.State.DelayedLayers))
+	state := calibration(r.State)
+	if r.Totals.Rewritten == 0 && !holdsFloat8(r) {
+		state = "no float8 layers"
 	}
 	if r.Settings.Recipe != "" {
 		state = "recipe " + line(r.Settings.Recipe) + ", " + state
 	}
 	fmt.Fprintln(b, wrap(state, o.Width, "  "))
+}
+
+// calibration says how far the state of delayed layers has come.
+func calibration(s report.State) string {
+	switch {
+	case s.DelayedLayers == 0:
+		return "needs no calibration"
+	case s.Calibrated:
+		return "calibrated"
+	}
+	return fmt.Sprintf("not calibrated (%s of %s delayed layers initialized)", count(s.InitializedLayers), count(s.DelayedLayers))
+}
+
+// holdsFloat8 reports whether the model had float8 layers before.
+func holdsFloat8(r *report.Report) bool {
+	for _, c := range r.Totals.Reasons {
+		if c.Code == report.ReasonAlreadyFloat8 {
+			return true
+		}
+	}
+	return false
 }
 
 // column is one column of the table. Those with a higher rank leave a narrow table first.
