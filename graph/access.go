@@ -26,24 +26,35 @@ func CanonicalDomain(domain string) string {
 	return domain
 }
 
+// opsetVersion takes the last entry of a domain, as ONNX Runtime does where a file imports ONNX's own under both its names.
 func opsetVersion(sets []Opset, domain string) int64 {
+	version := int64(0)
 	for _, o := range sets {
 		if CanonicalDomain(o.Domain) == CanonicalDomain(domain) {
-			return o.Version
+			version = o.Version
 		}
 	}
-	return 0
+	return version
 }
 
+// setOpset leaves one entry of the domain.
 func setOpset(sets []Opset, domain string, version int64) []Opset {
-	out := append([]Opset(nil), sets...)
-	for i, o := range out {
+	var out []Opset
+	found := false
+	for _, o := range sets {
 		if CanonicalDomain(o.Domain) == CanonicalDomain(domain) {
-			out[i].Version = version
-			return out
+			if found {
+				continue
+			}
+			found = true
+			o.Version = version
 		}
+		out = append(out, o)
 	}
-	return append(out, Opset{Domain: domain, Version: version})
+	if !found {
+		out = append(out, Opset{Domain: domain, Version: version})
+	}
+	return out
 }
 
 // Is reports whether the node is ONNX's own operator op.

@@ -11,6 +11,9 @@ type Model struct {
 	Metadata        []Property
 	Graph           *Graph
 	Functions       []*Function
+	// Pinned are the names of the main graph that a part of the file reads which is not modelled here, such as training: what they
+	// name must stay.
+	Pinned []string
 
 	Origin any // see the package comment
 }

@@ -62,8 +62,15 @@ func (d decoder) model(pb *onnxpb.ModelProto) (*graph.Model, error) {
 			if g == nil {
 				continue
 			}
-			if _, err := d.graph(g); err != nil {
+			dg, err := d.graph(g)
+			if err != nil {
 				return nil, fmt.Errorf("training info: %w", err)
+			}
+			graph.WalkNodes(dg.Nodes, func(n *graph.Node) { m.Pinned = append(m.Pinned, n.Inputs...) })
+		}
+		for _, bindings := range [][]*onnxpb.StringStringEntryProto{t.InitializationBinding, t.UpdateBinding} {
+			for _, b := range bindings {
+				m.Pinned = append(m.Pinned, b.GetKey(), b.GetValue())
 			}
 		}
 	}

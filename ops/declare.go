@@ -7,7 +7,8 @@ import (
 )
 
 // Declare makes m able to hold nodes of v: it imports the domain and adds the function. A function of that name that stands there
-// already, made for m's opset, stays as it is: the file's own definition counts. m must have been lifted to MinOpset and
+// already, made for m's opset, stays as it is where a node calls it, since the file's own definition counts for its own nodes; one
+// that nothing calls is replaced. m must have been lifted to MinOpset and
 // MinIRVersion.
 func Declare(m *graph.Model, v Variant) error {
 	opset := m.OpsetVersion("")
@@ -29,7 +30,7 @@ func Declare(m *graph.Model, v Variant) error {
 		if f.Domain != Domain || f.Name != name {
 			continue
 		}
-		if f.OpsetVersion("") != opset {
+		if f.OpsetVersion("") != opset || !calls(m)[name] {
 			m.Functions[i] = Body(v, opset)
 		}
 		return nil
@@ -41,16 +42,7 @@ func Declare(m *graph.Model, v Variant) error {
 // DropUnused removes the functions of the domain that no node calls, and the import of the domain when no node of it is left: what
 // remains after Float8Linear nodes were lowered or restored.
 func DropUnused(m *graph.Model) {
-	called := map[string]bool{}
-	note := func(n *graph.Node) {
-		if n.Domain == Domain {
-			called[n.OpType] = true
-		}
-	}
-	graph.WalkNodes(m.Graph.Nodes, note)
-	for _, f := range m.Functions {
-		graph.WalkNodes(f.Nodes, note)
-	}
+	called := calls(m)
 	var kept []*graph.Function
 	for _, f := range m.Functions {
 		if f.Domain != Domain || called[f.Name] {
@@ -68,4 +60,19 @@ func DropUnused(m *graph.Model) {
 		}
 	}
 	m.Opsets = sets
+}
+
+// calls are the names of the domain's functions that nodes of m call.
+func calls(m *graph.Model) map[string]bool {
+	called := map[string]bool{}
+	note := func(n *graph.Node) {
+		if n.Domain == Domain {
+			called[n.OpType] = true
+		}
+	}
+	graph.WalkNodes(m.Graph.Nodes, note)
+	for _, f := range m.Functions {
+		graph.WalkNodes(f.Nodes, note)
+	}
+	return called
 }

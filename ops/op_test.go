@@ -142,6 +142,12 @@ func TestDeclareAddsTheFunctionOnceAndForTheModelsOpset(t *testing.T) {
 	if len(m.Functions) != 2 || m.OpsetVersion(Domain) != Version {
 		t.Fatalf("%d functions, domain at version %d", len(m.Functions), m.OpsetVersion(Domain))
 	}
+	foreign := &graph.Function{Domain: Domain, Name: Variant{}.FunctionName(), Opsets: []graph.Opset{{Version: 19}}}
+	m.Functions[0] = foreign
+	if err := Declare(m, Variant{}); err != nil || m.Functions[0] == foreign {
+		t.Errorf("a body that nothing calls was kept for new nodes (%v)", err)
+	}
+	m.Graph.Nodes = []*graph.Node{{Domain: Domain, OpType: Variant{}.FunctionName()}}
 	first := m.Functions[0]
 	if err := Declare(m, Variant{}); err != nil || m.Functions[0] != first {
 		t.Errorf("a function for the right opset was replaced (%v)", err)

@@ -1,6 +1,9 @@
 package rewrite
 
 import (
+	"encoding/binary"
+	"math"
+
 	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
@@ -27,10 +30,18 @@ type applier struct {
 }
 
 // apply rewrites every layer that was decided on, in m, which the layers belong to.
-func (res *Result) apply(m *graph.Model, opt *Options) {
+func (res *Result) apply(m *graph.Model, opt *Options) error {
 	before := graph.Uses(m.Graph)
 	a := &applier{model: m, opt: opt, buffers: new(quantize.Buffers), variant: variant(opt), names: graph.NewNames(m), homes: map[weightKey]*graph.Graph{},
 		weights: map[weightKey]*storedWeight{}, instead: map[*graph.Node][]*graph.Node{}}
+	had := declared(m, a.variant)
+	if err := ops.Declare(m, a.variant); err != nil {
+		return err
+	}
+	if !had {
+		res.Changes = append(res.Changes, report.NewChange(report.ChangeFunctionAdded, a.variant.FunctionName(),
+			ops.Domain+"::"+a.variant.FunctionName()))
+	}
 	for _, l := range res.layers {
 		if l.rewritten() {
 			a.settle(l)
@@ -43,14 +54,21 @@ func (res *Result) apply(m *graph.Model, opt *Options) {
 	}
 	replace(m.Graph, a.instead)
 	res.dropAssumedInputs(m)
-	cleanup(m.Graph, before)
-	if ops.Declare(m, a.variant) == nil {
-		res.Changes = append(res.Changes, report.NewChange(report.ChangeFunctionAdded, a.variant.FunctionName(),
-			ops.Domain+"::"+a.variant.FunctionName()))
-	}
+	cleanup(m, before)
 	setProperty(m, MetadataRecipe, opt.Recipe.String())
 	res.weights = a.weights
 	res.originalsThatStayed(m)
+	return nil
+}
+
+// declared reports whether m defines the function of v.
+func declared(m *graph.Model, v ops.Variant) bool {
+	for _, f := range m.Functions {
+		if f.Domain == ops.Domain && f.Name == v.FunctionName() {
+			return true
+		}
+	}
+	return false
 }
 
 // replace puts what stands in instead of each node in its place, at every depth.
@@ -202,30 +220,76 @@ func (c *chain) finish(y string, o ops.Original, n *graph.Node, steps int) {
 		return
 	}
 	if o.Alpha != 1 {
-		y = c.op("Mul", out(), []string{y, c.scalar("alpha", o.Alpha)})
+		y = c.times(y, "alpha", o.Alpha, out())
 	}
 	if bias := n.Input(2); bias != "" && o.Beta != 0 {
 		if o.Beta != 1 {
-			bias = c.op("Mul", "", []string{bias, c.scalar("beta", o.Beta)})
+			bias = c.scaledBias(bias, o.Beta)
 		}
 		c.op("Add", out(), []string{y, bias})
 	}
 }
 
-// scalar is an initializer of the layer's type.
-func (c *chain) scalar(what string, v float32) string {
-	var t *tensor.Tensor
-	switch c.layer.weight.dtype {
+// times multiplies y by v, in the layer's type where that holds v exactly, else in float32: float16 would make an infinity of 1e5.
+func (c *chain) times(y, what string, v float32, out string) string {
+	t := c.layer.weight.dtype
+	b, exact := encode(t, v)
+	if exact {
+		return c.op("Mul", out, []string{y, c.scalar(what, &tensor.Tensor{DType: t, Shape: tensor.Shape{}, Data: tensor.Bytes(b)})})
+	}
+	y = c.op("Cast", "", []string{y}, graph.Int("to", int64(tensor.Float32)))
+	y = c.op("Mul", "", []string{y, c.scalar(what, tensor.Float32s(tensor.Shape{}, v))})
+	return c.op("Cast", out, []string{y}, graph.Int("to", int64(t)))
+}
+
+func (c *chain) scalar(what string, t *tensor.Tensor) string {
+	return c.initializer(c.layer.scope.Graph, c.layer.row.Name+".fp8_"+what, t)
+}
+
+// maxFoldedBias is how large a constant bias is multiplied by beta here and now, in elements.
+const maxFoldedBias = 1 << 20
+
+// scaledBias is beta times the bias: a new constant where the bias is one (ONNX Runtime warns of a float16 product of constants that
+// it cannot fold), a Mul otherwise.
+func (c *chain) scaledBias(bias string, beta float32) string {
+	k := resolve(c.layer.scope, bias, c.model.IRVersion, c.opt.AssumeConstant)
+	if k == nil || k.problem != nil || k.input != nil || k.turned || k.dtype != k.tensor.DType || k.tensor.Elements() > maxFoldedBias {
+		return c.times(bias, "beta", beta, "")
+	}
+	data, err := k.tensor.Bytes()
+	if err != nil {
+		return c.times(bias, "beta", beta, "")
+	}
+	out := make([]byte, 0, len(data))
+	for i := 0; i < len(data); i += k.dtype.Bits() / 8 {
+		b, _ := encode(k.dtype, beta*decode(k.dtype, data[i:]))
+		out = append(out, b...)
+	}
+	return c.scalar("bias", &tensor.Tensor{DType: k.dtype, Shape: k.shape, Data: tensor.Bytes(out)})
+}
+
+// encode is v in one of the types that a layer may have, and whether that is v itself.
+func encode(t tensor.DType, v float32) (b []byte, exact bool) {
+	switch t {
 	case tensor.Float16:
 		h := float8.Float16FromFloat32(v)
-		t = &tensor.Tensor{DType: tensor.Float16, Shape: tensor.Shape{}, Data: tensor.Bytes{byte(h), byte(h >> 8)}}
+		return []byte{byte(h), byte(h >> 8)}, h.Float32() == v
 	case tensor.BFloat16:
 		h := float8.BFloat16FromFloat32(v)
-		t = &tensor.Tensor{DType: tensor.BFloat16, Shape: tensor.Shape{}, Data: tensor.Bytes{byte(h), byte(h >> 8)}}
-	default:
-		t = tensor.Float32s(tensor.Shape{}, v)
+		return []byte{byte(h), byte(h >> 8)}, h.Float32() == v
 	}
-	return c.initializer(c.layer.scope.Graph, c.layer.row.Name+".fp8_"+what, t)
+	return binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)), true
+}
+
+// decode reads the first element of b.
+func decode(t tensor.DType, b []byte) float32 {
+	switch t {
+	case tensor.Float16:
+		return float8.Float16(binary.LittleEndian.Uint16(b)).Float32()
+	case tensor.BFloat16:
+		return float8.BFloat16(binary.LittleEndian.Uint16(b)).Float32()
+	}
+	return math.Float32frombits(binary.LittleEndian.Uint32(b))
 }
 
 // state adds the initializer that feeds input i of a layer to the graph that the layer is in. ONNX Runtime 1.21 does not let the

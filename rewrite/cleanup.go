@@ -4,9 +4,13 @@ import "github.com/fp8rewrite/fp8rewrite/graph"
 
 // cleanup takes away what nothing reads any more: constants of which before counts uses that are all gone, and the nodes on the
 // way from them. What nothing read before the rewrite either stays: it is not ours to remove.
-func cleanup(g *graph.Graph, before map[graph.Key]int) {
+func cleanup(m *graph.Model, before map[graph.Key]int) {
+	g := m.Graph
 	for {
 		uses := graph.Uses(g)
+		for _, name := range m.Pinned {
+			uses[graph.Key{Graph: g, Name: name}]++
+		}
 		changed := false
 		g.Walk(func(inner *graph.Graph) {
 			if sweep(inner, before, uses) {

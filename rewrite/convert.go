@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/observe"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
@@ -39,7 +40,7 @@ type Result struct {
 }
 
 // RecipeMismatchError says that the model holds layers of another recipe already.
-type RecipeMismatchError struct{ Have, Want scaling.Recipe }
+type RecipeMismatchError struct{ Have, Want string }
 
 func (e *RecipeMismatchError) Error() string {
 	return fmt.Sprintf("rewrite: the model was converted with recipe %q, got %q; one model has one recipe", e.Have, e.Want)
@@ -64,11 +65,8 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 	if !anyRewritten(layers) {
 		return res.unchanged(layers, &opt)
 	}
-	if have, ok := m.Property(MetadataRecipe); ok {
-		recipe, err := scaling.Parse(have)
-		if err == nil && recipe != opt.Recipe && countExisting(layers) > 0 {
-			return nil, &RecipeMismatchError{recipe, opt.Recipe}
-		}
+	if err := canJoin(m, layers, &opt); err != nil {
+		return nil, err
 	}
 	if why := res.lift(work); why != nil {
 		res.layers = layers
@@ -89,7 +87,9 @@ func Convert(ctx context.Context, m *graph.Model, opt Options) (*Result, error) 
 		return res.unchanged(layers, &opt)
 	}
 	res.layers = layers
-	res.apply(work, &opt)
+	if err := res.apply(work, &opt); err != nil {
+		return nil, err
+	}
 	res.Model, res.Changed = work, true
 	res.warn(&opt)
 	return res, res.observe(&opt)
@@ -124,6 +124,27 @@ func (res *Result) observe(opt *Options) error {
 	}
 	if len(added) > 0 {
 		res.Model, res.Changed = work, true
+	}
+	return nil
+}
+
+// canJoin says why new layers cannot stand beside those that the model has: one model has one recipe, one form of weights and one
+// version of the operator.
+func canJoin(m *graph.Model, layers []*layer, opt *Options) error {
+	if v := m.OpsetVersion(ops.Domain); v != 0 && v != ops.Version {
+		return fmt.Errorf("rewrite: the model imports domain %q at version %d, and this program knows version %d", ops.Domain, v, ops.Version)
+	}
+	if countExisting(layers) == 0 {
+		return nil
+	}
+	text, _ := m.Property(MetadataRecipe)
+	if recipe, err := scaling.Parse(text); err == nil && recipe != opt.Recipe {
+		return &RecipeMismatchError{recipe.String(), opt.Recipe.String()}
+	}
+	for _, l := range layers {
+		if f, err := ops.ReadLayer(l.node); err == nil && f.Variant != variant(opt) {
+			return &RecipeMismatchError{f.Variant.FunctionName(), variant(opt).FunctionName()}
+		}
 	}
 	return nil
 }
@@ -226,15 +247,7 @@ func (res *Result) lift(m *graph.Model) *report.Reason {
 	if from < MinOpset {
 		lifted, err := opset.Lift(m, MinOpset)
 		if err != nil {
-			var blocked opset.Blockers
-			why := err.Error()
-			if errors.As(err, &blocked) && len(blocked) > 0 {
-				why = strings.TrimPrefix(blocked[0].Error(), "opset: ")
-				if n := len(blocked) - 1; n > 0 {
-					why = fmt.Sprintf("%s (and %d more)", why, n)
-				}
-			}
-			return report.Because(report.ReasonOpsetUnsupported, from, MinOpset, report.Text(why))
+			return report.Because(report.ReasonOpsetUnsupported, from, MinOpset, report.Text(firstBlocked(err)))
 		}
 		res.Changes = append(res.Changes, report.NewChange(report.ChangeOpsetLifted, "ai.onnx", lifted.From, lifted.To))
 		var order []string
@@ -257,6 +270,19 @@ func (res *Result) lift(m *graph.Model) *report.Reason {
 		m.IRVersion = MinIR
 	}
 	return nil
+}
+
+// firstBlocked is the first reason of an opset error, and how many there are besides.
+func firstBlocked(err error) string {
+	why := err.Error()
+	var blocked opset.Blockers
+	if errors.As(err, &blocked) && len(blocked) > 0 {
+		why = blocked[0].Error()
+		if n := len(blocked) - 1; n > 0 {
+			why = fmt.Sprintf("%s (and %d more)", why, n)
+		}
+	}
+	return strings.TrimPrefix(why, "opset: ")
 }
 
 // dropConstantInputs takes initializers out of the main graph's inputs: before IR version 4 they had to stand there and were

@@ -166,6 +166,9 @@ func (l *layer) describe(c *constant) {
 // where xᵀ exchanges the last two axes.
 func (d *decider) match(l *layer) *report.Reason {
 	n, c := l.node, l.weight
+	if name := wrongAttribute(n); name != "" {
+		return report.Because(report.ReasonModelInvalid, report.Text("its attribute "+quote(name)+" has the wrong type"))
+	}
 	gemm := n.OpType == "Gemm"
 	l.input = n.Input(0)
 	transW := n.AttrInt("transB", 0) != 0
@@ -252,6 +255,22 @@ func (d *decider) match(l *layer) *report.Reason {
 	}
 	l.row.Shape = []int64{l.matrix.N, l.matrix.K}
 	return nil
+}
+
+// wrongAttribute is the name of an attribute of a Gemm that is not of the type that the operator gives it, "" when there is none.
+func wrongAttribute(n *graph.Node) string {
+	if n.OpType != "Gemm" {
+		return ""
+	}
+	for _, want := range []struct {
+		name string
+		kind graph.AttributeKind
+	}{{"transA", graph.AttrInt}, {"transB", graph.AttrInt}, {"alpha", graph.AttrFloat}, {"beta", graph.AttrFloat}} {
+		if a := n.Attr(want.name); a != nil && (a.Kind != want.kind || a.Ref != "") {
+			return want.name
+		}
+	}
+	return ""
 }
 
 // unique makes name one that no layer before has.

@@ -57,7 +57,7 @@ func decisions() []decided {
 			value("x", tensor.Float32, 8, 5), weight("fc.weight", 6, 8), weight("b", 6)), nil,
 			[]string{"fc: gemm"},
 			[]string{"Transpose x -> fc.fp8_Transpose", "Float8Linear fc.fp8_Transpose fc.fp8_weight -> fc.fp8_output",
-				"Mul fc.fp8_output fc.fp8_alpha -> fc.fp8_Mul", "Mul b fc.fp8_beta -> fc.fp8_Mul_2", "Add fc.fp8_Mul fc.fp8_Mul_2 -> y"}},
+				"Mul fc.fp8_output fc.fp8_alpha -> fc.fp8_Mul", "Add fc.fp8_Mul fc.fp8_bias -> y"}},
 		{"Gemm with beta 0 drops its bias", model(node("Gemm x fc.weight b -> y", graph.Float("beta", 0)), x(), weight("fc.weight", 8, 6), weight("b", 6)), nil,
 			[]string{"fc: gemm"}, []string{"Float8Linear x fc.fp8_weight -> y"}},
 		{"Gemm with the constant on the left", model(node("Gemm fc.weight x -> y", graph.Int("transA", 1)), x(), weight("fc.weight", 5, 6)), nil,
@@ -286,7 +286,7 @@ func TestWhatIsReportedBesides(t *testing.T) {
 	}{
 		{"a matrix on the right", []string{"opset-lifted ai.onnx", "ir-lifted model", "function-added Float8Linear", "uncalibrated model"}},
 		{"initializers that are inputs before IR 4", []string{"opset-lifted ai.onnx", "ir-lifted model", "graph-input-dropped fc.weight", "function-added Float8Linear", "uncalibrated model"}},
-		{"overridable weights under --assume-constant", []string{"opset-lifted ai.onnx", "ir-lifted model", "graph-input-dropped fc.weight", "function-added Float8Linear", "assumed-constant fc.weight", "uncalibrated model"}},
+		{"overridable weights under --assume-constant", []string{"opset-lifted ai.onnx", "ir-lifted model", "function-added Float8Linear", "graph-input-dropped fc.weight", "assumed-constant fc.weight", "uncalibrated model"}},
 		{"a tied embedding stays for its other reader", []string{"opset-lifted ai.onnx", "ir-lifted model", "function-added Float8Linear", "weight-duplicated wte.weight", "uncalibrated model"}},
 		{"a function that gets its weight", []string{"function-inlined f::Linear", "opset-lifted ai.onnx", "ir-lifted model", "function-added Float8Linear", "uncalibrated model"}},
 		{"an operator that cannot be lifted", []string{"model-kept model"}},

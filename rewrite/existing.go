@@ -20,8 +20,11 @@ func (d *decider) existing(s *graph.Scope, n *graph.Node, path string) *layer {
 	if f, err := ops.ReadLayer(n); err != nil {
 		l.keep(report.Because(report.ReasonModelInvalid, report.Text(err.Error())))
 	} else {
-		if name, _, ok := ops.ParseStateName(f.ScaleInput); ok {
-			l.row.Name = name
+		for _, state := range n.Inputs {
+			if name, _, ok := ops.ParseStateName(state); ok {
+				l.row.Name = name
+				break
+			}
 		}
 		if c := resolve(s, f.Weight, d.model.IRVersion, true); c != nil {
 			l.describe(c)

@@ -151,7 +151,7 @@ func TestOneModelHasOneRecipe(t *testing.T) {
 	dynamic := scaling.DefaultRecipe()
 	dynamic.Input = scaling.Dynamic
 	var mismatch *rewrite.RecipeMismatchError
-	if _, err := rewrite.Convert(context.Background(), first.Model, rewrite.Options{Recipe: dynamic}); !errors.As(err, &mismatch) || mismatch.Want != dynamic {
+	if _, err := rewrite.Convert(context.Background(), first.Model, rewrite.Options{Recipe: dynamic}); !errors.As(err, &mismatch) || mismatch.Want != dynamic.String() {
 		t.Errorf("got %v, want a RecipeMismatchError", err)
 	}
 	second := convert(t, first.Model, rewrite.Options{})

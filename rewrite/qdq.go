@@ -104,7 +104,7 @@ func lower(m *graph.Model, layers []*layer) error {
 		row.row.Decision, row.row.Rule, row.row.Reason = report.Rewritten, report.RuleQDQ, nil
 	}
 	replace(m.Graph, l.instead)
-	cleanup(m.Graph, before)
+	cleanup(m, before)
 	ops.DropUnused(m)
 	return nil
 }

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
@@ -13,7 +12,7 @@ import (
 // not exist, and products of matrices that do not fit.
 func validate(m *graph.Model) error {
 	if err := opset.Check(m); err != nil {
-		return fmt.Errorf("not a valid model: %s", strings.ReplaceAll(err.Error(), "opset: ", ""))
+		return fmt.Errorf("not a valid model: %s", firstBlocked(err))
 	}
 	shapes := shape.Infer(m)
 	var err error
