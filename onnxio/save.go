@@ -4,12 +4,17 @@ package onnxio
 //
 //  1. The model is one file, unless it would exceed the limit or external data is asked for. Then initializers of Threshold bytes
 //     and more go to one data file beside it; tensors in attributes follow only where the rest is still too large.
-//  2. The data file is called BASE.DIGEST.data, BASE being the model's name without ".onnx" and DIGEST the 64-bit xxHash
-//     of its content in 16 hexadecimal digits, so that no name changes its meaning. It is renamed before the model that points at it.
-//  3. A data file that the model used to point at, by a name of this form and with this base, is removed last.
-//  4. The output is none of the files that the model was read from.
+//  2. The data file is called NAME.DIGEST.data, NAME being the model's whole name and DIGEST the 64-bit xxHash of its content in 16
+//     hexadecimal digits, so that no name changes its meaning. It is renamed before the model that points at it.
+//  3. A data file that the replaced model points at, by a name of this form, is removed last, unless a model in the same folder,
+//     under whatever name, points at it still.
+//  4. The output is none of the files that the model was read from; nor is the data file, unless the two are equal: then it stays.
 //  5. Until the model is renamed the old model and its data are as they were; what a failed save made is removed.
 //  6. What is written does not depend on anything outside: tensors that lay in other files are copied.
+//  7. Renaming and removing, from the first look at what is there, happen under the folder's lock, so that saves at the same time end
+//     as if one had come after the other. Where folders cannot be locked, files are renamed and none is removed: since a name means
+//     one content, that harms nobody.
+//  8. Temporary files that a program left that was killed are removed a day later.
 
 import (
 	"bytes"
@@ -23,6 +28,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -197,19 +203,11 @@ func (l *layout) marshal() error {
 	return err
 }
 
-const digestLength = 16 // of an xxHash
-
-// base is the part of a data file's name that comes from the model's.
-func base(path string) string { return strings.TrimSuffix(filepath.Base(path), ".onnx") }
-
-func dataName(path, digest string) string { return base(path) + "." + digest + ".data" }
-
 // Save writes m to path by the rules at the top of this file. A cancelled context stops it with the context's cause.
 func Save(ctx context.Context, path string, m *graph.Model, opt SaveOptions) (SaveResult, error) {
 	if err := checkOutput(path, m); err != nil {
 		return SaveResult{}, err
 	}
-	stale := ownDataFiles(path)
 	l, err := lay(path, m, opt)
 	if err != nil {
 		return SaveResult{}, err
@@ -235,33 +233,72 @@ func Save(ctx context.Context, path string, m *graph.Model, opt SaveOptions) (Sa
 	}
 	defer model.Discard()
 
-	// Everything is on the disk: from here on there are only renames.
-	if err := ctx.Err(); err != nil {
-		return SaveResult{}, context.Cause(ctx)
+	// Everything is on the disk: from here on there are only renames and removals.
+	if err := commit(ctx, path, m, model, data, dataInfo); err != nil {
+		return SaveResult{}, err
 	}
 	result := SaveResult{Bytes: s.done, Files: []FileInfo{modelInfo}}
 	if data != nil {
-		_, err := os.Lstat(dataInfo.Path)
-		isNew := os.IsNotExist(err)
-		if err := data.CommitAs(dataInfo.Path); err != nil {
-			return SaveResult{}, err
-		}
-		if err := model.Commit(); err != nil {
-			if isNew && !model.Renamed() {
-				os.Remove(dataInfo.Path)
-			}
-			return SaveResult{}, err
-		}
 		result.Files = append(result.Files, dataInfo)
-	} else if err := model.Commit(); err != nil {
-		return SaveResult{}, err
-	}
-	for _, old := range stale {
-		if old != dataInfo.Path && !isSource(old, m) {
-			os.Remove(old)
-		}
 	}
 	return result, nil
+}
+
+// commit gives the finished files their names, and removes what is of no use any more. There is no data file where data is nil.
+func commit(ctx context.Context, path string, m *graph.Model, model, data *atomicfile.File, dataInfo FileInfo) error {
+	dir := filepath.Dir(path)
+	unlock, err := atomicfile.Lock(ctx, dir)
+	locked := err == nil
+	if locked {
+		defer unlock()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	stale := ownDataFiles(path)
+	isNew := false // the data file: nobody can need it before the model is there
+	if data != nil {
+		_, err := os.Lstat(dataInfo.Path)
+		isNew = errors.Is(err, fs.ErrNotExist)
+		keep, err := keepsSource(path, m, dataInfo)
+		if err != nil {
+			return err
+		}
+		if !keep {
+			err = data.CommitAs(dataInfo.Path)
+		}
+		if err != nil {
+			if isNew && data.Renamed() && locked {
+				os.Remove(dataInfo.Path)
+			}
+			return err
+		}
+	}
+	if err := model.Commit(); err != nil {
+		if isNew && !model.Renamed() && locked {
+			os.Remove(dataInfo.Path)
+		}
+		return err
+	}
+	if locked {
+		removeUnused(dir, slices.DeleteFunc(stale, func(name string) bool { return isSource(filepath.Join(dir, name), m) }))
+		atomicfile.RemoveAbandoned(dir)
+	}
+	return nil
+}
+
+// keepsSource reports whether the data file is there already as a file that m is read from. With other content it is an error.
+func keepsSource(path string, m *graph.Model, data FileInfo) (bool, error) {
+	in := sourceOf(data.Path, m)
+	if in == "" {
+		return false, nil
+	}
+	equal, err := hasDigest(data.Path, data.Bytes, data.Digest)
+	if err == nil && !equal {
+		err = fmt.Errorf("%s: data file %q is the same file as the input %s, which has other content: choose another output name",
+			path, filepath.Base(data.Path), in)
+	}
+	return equal, err
 }
 
 // checkOutput refuses to write over what the model is read from.
@@ -289,42 +326,6 @@ func sourceOf(path string, m *graph.Model) string {
 		}
 	}
 	return ""
-}
-
-// ownDataFiles are the data files, by the form of their names made by an earlier Save to path, that the model at path points at.
-func ownDataFiles(path string) []string {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&fs.ModeType != 0 {
-		return nil
-	}
-	m, err := mapfile.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer m.Close()
-	var found []string
-	_ = mapfile.Guard(func() error { // a file that is no model has no data files
-		small, err := strip(m.Bytes(), modelKind)
-		if err != nil {
-			return err
-		}
-		pb := new(onnxpb.ModelProto)
-		if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(small, pb); err != nil {
-			return err
-		}
-		seen := map[string]bool{}
-		locations(pb.ProtoReflect(), func(location string) {
-			digest, ok := strings.CutPrefix(location, base(path)+".")
-			digest, ok2 := strings.CutSuffix(digest, ".data")
-			if !ok || !ok2 || seen[location] || len(digest) != digestLength || strings.Trim(digest, "0123456789abcdef") != "" {
-				return
-			}
-			seen[location] = true
-			found = append(found, filepath.Join(filepath.Dir(path), location))
-		})
-		return nil
-	})
-	return found
 }
 
 // saver writes the files of one save.

@@ -201,7 +201,7 @@ func TestSaveExternal(t *testing.T) {
 			if len(r.Files) != 2 {
 				t.Fatalf("files %+v, want a model and its data", r.Files)
 			}
-			if want := "out." + r.Files[1].Digest + ".data"; filepath.Base(r.Files[1].Path) != want {
+			if want := "out.onnx." + r.Files[1].Digest + ".data"; filepath.Base(r.Files[1].Path) != want {
 				t.Errorf("data file is called %q, want %q", filepath.Base(r.Files[1].Path), want)
 			}
 			checkComputed(t, path)
@@ -286,7 +286,7 @@ func TestANameThatNoDataFileCanHaveIsFoundEarly(t *testing.T) {
 func TestSaveAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.onnx")
-	others := []string{"out.data", "out.0123456789abcdef.data", "other.0123456789abcdef.data"}
+	others := []string{"out.data", "out.onnx.0123456789abcdef.data", "other.0123456789abcdef.data"}
 	for _, n := range others {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o666); err != nil {
 			t.Fatal(err)

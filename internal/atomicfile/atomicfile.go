@@ -6,6 +6,7 @@ package atomicfile
 //  2. The temporary file is synced before it is renamed, the folder after.
 //  3. Until the rename the old file is as it was; a failure or a cancelled context removes the temporary file.
 //  4. A target that is there but is no regular file (a folder, a device, a link) is refused: a rename would replace it.
+//  5. A program that is killed leaves its temporary file; RemoveAbandoned finds it a day later.
 
 import (
 	"crypto/rand"
@@ -42,7 +43,7 @@ func Create(target string) (*File, error) {
 		if _, err := rand.Read(r[:]); err != nil {
 			return nil, err
 		}
-		name := filepath.Join(filepath.Dir(target), ".fp8rewrite-"+hex.EncodeToString(r[:])+".tmp")
+		name := filepath.Join(filepath.Dir(target), temporaryPrefix+hex.EncodeToString(r[:])+temporarySuffix)
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, fs.ErrExist) && try < 100 {
 			continue
