@@ -3,6 +3,7 @@ package atomicfile
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 const (
@@ -17,8 +18,15 @@ func tryLock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := syscall.CreateFile(name, syscall.GENERIC_WRITE, 0, nil, syscall.OPEN_ALWAYS,
-		syscall.FILE_ATTRIBUTE_NORMAL|fileFlagDeleteOnClose, 0)
+	var h syscall.Handle
+	for range 20 {
+		h, err = syscall.CreateFile(name, syscall.GENERIC_WRITE, 0, nil, syscall.OPEN_ALWAYS,
+			syscall.FILE_ATTRIBUTE_NORMAL|fileFlagDeleteOnClose, 0)
+		if !errors.Is(err, syscall.ERROR_ACCESS_DENIED) {
+			break
+		}
+		time.Sleep(time.Millisecond) // also what is said of a file that is about to go
+	}
 	if errors.Is(err, errorSharingViolation) || errors.Is(err, errorDeletePending) {
 		return nil, errLocked
 	}
