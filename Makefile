@@ -23,11 +23,13 @@ venvs: .venv-newest/ready .venv-121/ready
 	else rm -rf .venv-121; echo "SKIPPED: ONNX Runtime 1.21 does not install here: it will check nothing"; fi
 
 # Has onnx and ONNX Runtime check, load and run what convert makes: of testdata/models, of minimal models for every way in which a
-# layer can stand in a graph, and of their lowered form; the amaxes that --observe shows; and every operator before and after lifting.
+# layer can stand in a graph, and of their lowered form; every function body of Float8Linear; the amaxes that --observe shows; and
+# every operator before and after lifting.
 interop: venvs
 	go build -o bin/fp8rewrite ./cmd/fp8rewrite
 	python3 interop/models.py --binary bin/fp8rewrite
 	for v in newest 121; do test ! -e .venv-$$v/ready || for t in rewrite_cases qdq; do .venv-$$v/bin/python interop/$$t.py bin/fp8rewrite || exit 1; done || exit 1; done
+	for v in newest 121; do test ! -e .venv-$$v/ready || for t in '' --scales; do .venv-$$v/bin/python interop/bodies.py $$t || exit 1; done || exit 1; done
 	.venv-newest/bin/python interop/observe.py
 	.venv-newest/bin/python interop/opset_lift.py --to 19
 

@@ -368,7 +368,7 @@ def scales():
 
 
 def timing():
-    """Prints the smallest of 25 runs, interleaved, on two threads, and the operators of the optimized graph; a layer that still does
+    """Prints the smallest of 100 runs, interleaved, on two threads, and the operators of the optimized graph; a layer that still does
     something to its weight at every run fails."""
     m, k, n = 512, 1024, 1024
     rng = np.random.default_rng(0)
@@ -389,7 +389,7 @@ def timing():
             s = session(made, threads=2, save=path)
             left = [node.op_type for node in onnx.load(str(path)).graph.node]
             rows.append((name + (" [N]" if per_channel else ""), s, left, []))
-    for _ in range(25):
+    for _ in range(100):
         for _, s, _, times in rows:
             began = time.perf_counter()
             s.run(None, {"x": x})
@@ -406,6 +406,7 @@ def fusion():
     """Loads layers that quantize by QuantizeLinear and DequantizeLinear instead of Cast, with optimizations off and at the default level."""
     rng, wrong = np.random.default_rng(1), False
     weight, x, bias = (rng.standard_normal(s).astype(np.float32) for s in ((N, K), (5, K), (N,)))
+    weight *= np.float32(0.1)  # as small as weights are: ONNX Runtime 1.21 divides a float16 bias by the product of the scales
     for form, kind, per_channel, opset in itertools.product(("MatMul", "MatMul, Add", "Gemm", "Gemm with C"), KINDS[:2], (False, True), (19, 21)):
         dtype = np.float32 if kind.code == T.FLOAT else np.float16
         scale = formula.dynamic_scale(weight, 1, per_row=per_channel)
@@ -431,7 +432,7 @@ def fusion():
                     results.append(f"differs by {np.abs(y - want).max() / np.abs(want).max():.0e}")
                     wrong |= level == LEVELS[0] and np.abs(y - want).max() > 2e-3 * np.abs(want).max()
                 except Exception as e:
-                    results.append(brief(e).split(" : ")[-1][:90])
+                    results.append(brief(e).split("Type Error: ")[-1][:72])
                     wrong |= level == LEVELS[0]
         print(f"{form:12s} {kind.name:8s} {'[N]' if per_channel else 'scalar':6s} opset {opset}  not optimized: {results[0]:18s} optimized: {results[1]}")
     return wrong
@@ -449,7 +450,7 @@ def main():
     print(f"ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}, numpy {np.__version__}")
     for chosen, do in ((args.scales, scales), (args.time, timing), (args.fusion, fusion)):
         if chosen:
-            sys.exit(do())
+            sys.exit(bool(do()))
     opsets = range(19, NEWEST + 1) if args.full else (19, NEWEST)
     sys.exit(matrix([int(v) for v in args.opsets.split(",")] if args.opsets else list(opsets), args.full, args.only))
 
