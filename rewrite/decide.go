@@ -44,13 +44,13 @@ type decider struct {
 	model  *graph.Model
 	opt    *Options
 	shapes *shape.Info
-	names  map[string]bool
+	names  map[string]int // the names given, each with the suffix to try next
 	layers []*layer
 }
 
 // decide finds every MatMul, Gemm and Float8Linear of the model, in graph order, functions last.
 func decide(m *graph.Model, opt *Options) []*layer {
-	d := &decider{model: m, opt: opt, shapes: shape.Infer(m), names: map[string]bool{}}
+	d := &decider{model: m, opt: opt, shapes: shape.Infer(m), names: map[string]int{}}
 	d.graph(graph.NewScope(m.Graph, nil, nil), "", "")
 	for _, f := range m.Functions {
 		if isOwnDomain(f.Domain) {
@@ -273,12 +273,17 @@ func wrongAttribute(n *graph.Node) string {
 	return ""
 }
 
-// unique makes name one that no layer before has.
+// unique makes name one that no layer before has: name_2, name_3 and so on where it is taken.
 func (d *decider) unique(name string) string {
 	out := name
-	for i := 2; d.names[out]; i++ {
+	i, taken := d.names[name]
+	for ; taken; i++ {
 		out = fmt.Sprintf("%s_%d", name, i)
+		_, taken = d.names[out]
 	}
-	d.names[out] = true
+	d.names[name] = max(i, 2)
+	if out != name {
+		d.names[out] = 2
+	}
 	return out
 }

@@ -4,43 +4,60 @@ import (
 	"unsafe"
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
-	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
-// castRows fills codes with channels [lo, hi) of a source in [N, K] order.
-func (w *Weight) castRows(codes []byte, r rows, lo, hi int) float8.Stats {
+// A tile of a transposed source is this many rows tall: one scale casts whole rows, which then turn in the cache; a scale per
+// channel casts a run of one channel at a time, which must not be short.
+const (
+	tileRows           = 128
+	tileRowsPerChannel = 1024
+)
+
+// castRows fills codes with a panel of a source in [N, K] order.
+func (w *Weight) castRows(codes []byte, r rows, p panel) float8.Stats {
 	if len(w.scales) == 1 {
-		return cast(codes, r.dtype, r.data[lo*r.len*r.width:hi*r.len*r.width], w.scale(0))
+		return cast(codes, r.dtype, r.data[(p.lo*r.len+p.from)*r.width:((p.hi-1)*r.len+p.to)*r.width], w.scale(0))
 	}
 	var st float8.Stats
-	for c := lo; c < hi; c++ {
-		st.Merge(cast(codes[(c-lo)*r.len:(c-lo+1)*r.len], r.dtype, r.segment(c, 0, r.len), w.scale(c)))
+	for c := p.lo; c < p.hi; c++ {
+		at := (c - p.lo) * p.inputs()
+		st.Merge(cast(codes[at:at+p.inputs()], r.dtype, r.segment(c, p.from, p.to), w.scale(c)))
 	}
 	return st
 }
 
-// castColumns fills codes with channels [lo, hi) of a source in [K, N] order. It goes down the source in tiles: with one scale a
-// tile is cast and then turned; with a scale per channel it is turned first and then cast channel by channel.
-func (w *Weight) castColumns(codes []byte, r rows, lo, hi int) float8.Stats {
+// castTile is the tile in which castColumns works, and the bytes of scratch memory that it needs for each element.
+func (w *Weight) castTile(p panel, width int) (t tile, perElement int) {
 	if len(w.scales) == 1 {
-		return w.castThenTurn(codes, r, lo, hi)
+		perElement = width + 1
+		return tileOf(p, tileRows, perElement), perElement
 	}
-	return w.turnThenCast(codes, r, lo, hi)
+	perElement = 2 * width
+	return tileOf(p, tileRowsPerChannel, perElement), perElement
 }
 
-func (w *Weight) castThenTurn(codes []byte, r rows, lo, hi int) float8.Stats {
+// castColumns fills codes with a panel of a source in [K, N] order. It goes down the source in tiles: with one scale a tile is
+// cast and then turned; with a scale per channel it is turned first and then cast channel by channel.
+func (w *Weight) castColumns(codes, scratch []byte, r rows, p panel) float8.Stats {
 	var st float8.Stats
-	k, n := r.count, hi-lo
-	tall := min(tileRows, k)
-	tile, flat := w.pool.get(tall*n*r.width), w.pool.get(tall*n)
-	defer w.pool.put(tile)
-	defer w.pool.put(flat)
-	for top := 0; top < k; top += tall {
-		height := min(tall, k-top)
-		gather(tile, r, top, height, lo, hi)
-		st.Merge(cast(flat[:height*n], r.dtype, tile[:height*n*r.width], w.scale(0)))
-		transpose(codes[top:], flat, height, n, k)
-	}
+	t, _ := w.castTile(p, r.width)
+	raw, second := scratch[:t.tall*t.wide*r.width], scratch[t.tall*t.wide*r.width:]
+	k := p.inputs()
+	t.each(p, func(top, height, lo, hi int) {
+		n := hi - lo
+		gather(raw, r, top, height, lo, hi)
+		to := codes[(lo-p.lo)*k+top-p.from:]
+		if len(w.scales) == 1 {
+			st.Merge(cast(second[:height*n], r.dtype, raw[:height*n*r.width], w.scale(0)))
+			transpose(to, second, height, n, k)
+			return
+		}
+		transposeWide(second, raw, r.width, height, n, height)
+		for c := range n {
+			row := second[c*height*r.width : (c+1)*height*r.width]
+			st.Merge(cast(to[c*k:c*k+height], r.dtype, row, w.scale(lo+c)))
+		}
+	})
 	return st
 }
 
@@ -49,29 +66,6 @@ func gather(tile []byte, r rows, top, height, lo, hi int) {
 	for i := range height {
 		copy(tile[i*(hi-lo)*r.width:], r.segment(top+i, lo, hi))
 	}
-}
-
-func (w *Weight) turnThenCast(codes []byte, r rows, lo, hi int) float8.Stats {
-	var st float8.Stats
-	k, n := r.count, hi-lo
-	tall := min(tileRowsPerChannel, k)
-	tile, turned := w.pool.get(tall*n*r.width), w.pool.get(tall*n*r.width)
-	defer w.pool.put(tile)
-	defer w.pool.put(turned)
-	for top := 0; top < k; top += tall {
-		height := min(tall, k-top)
-		gather(tile, r, top, height, lo, hi)
-		if r.dtype == tensor.Float32 {
-			transpose(asFloat32(turned), asFloat32(tile), height, n, height)
-		} else {
-			transpose(asUint16(turned), asUint16(tile), height, n, height)
-		}
-		for c := range n {
-			row := turned[c*height*r.width : (c+1)*height*r.width]
-			st.Merge(cast(codes[c*k+top:c*k+top+height], r.dtype, row, w.scale(lo+c)))
-		}
-	}
-	return st
 }
 
 func bytesOf(words []uint64) []byte {

@@ -48,7 +48,7 @@ func measureFlat(ctx context.Context, r rows) (Amax, error) {
 	step := blockBytes / r.width * r.width
 	n := (len(r.data) + step - 1) / step
 	var a Amax
-	err := inOrder(n, func(i int) (float32, error) {
+	err := inOrder(n, nil, func(i int) (float32, error) {
 		b := r.data[i*step : min((i+1)*step, len(r.data))]
 		return amax(r.dtype, b), nil
 	}, func(_ int, v float32) error {
@@ -70,7 +70,7 @@ func measureRows(ctx context.Context, r rows) (Amax, error) {
 	a := Amax{Channel: make([]float32, r.count)}
 	step := max(1, blockBytes/(r.len*r.width))
 	n := (r.count + step - 1) / step
-	err := inOrder(n, func(i int) (struct{}, error) {
+	err := inOrder(n, nil, func(i int) (struct{}, error) {
 		for row := i * step; row < min((i+1)*step, r.count); row++ {
 			a.Channel[row] = amax(r.dtype, r.segment(row, 0, r.len))
 		}
@@ -82,16 +82,26 @@ func measureRows(ctx context.Context, r rows) (Amax, error) {
 	return a, err
 }
 
+// blockColumns bounds how many columns, and blockRows how few rows, a block of measureColumns has: its result has a word for each
+// column.
+const (
+	blockColumns = 64 << 10
+	blockRows    = 16
+)
+
 // measureColumns finds the amax of each column. Magnitudes are compared as integers: the order of float bits without the sign
 // is the order of magnitudes, infinities above finite values and NaNs above those.
 func measureColumns(ctx context.Context, r rows) (Amax, error) {
-	step := max(1, blockBytes/(r.len*r.width))
-	n := (r.count + step - 1) / step
+	wide := min(r.len, blockColumns)
+	across := ceil(r.len, wide)
+	step := max(blockRows, blockBytes/(wide*r.width))
 	top := make([]uint32, r.len)
-	err := inOrder(n, func(i int) ([]uint32, error) {
-		t := make([]uint32, r.len)
-		for row := i * step; row < min((i+1)*step, r.count); row++ {
-			b := r.segment(row, 0, r.len)
+	err := inOrder(ceil(r.count, step)*across, nil, func(i int) ([]uint32, error) {
+		lo := i % across * wide
+		t := make([]uint32, min(wide, r.len-lo))
+		first := i / across * step
+		for row := first; row < min(first+step, r.count); row++ {
+			b := r.segment(row, lo, lo+len(t))
 			if r.dtype == tensor.Float32 {
 				for j, v := range asFloat32(b) {
 					t[j] = max(t[j], math.Float32bits(v)&0x7FFFFFFF)
@@ -103,9 +113,10 @@ func measureColumns(ctx context.Context, r rows) (Amax, error) {
 			}
 		}
 		return t, nil
-	}, func(_ int, t []uint32) error {
+	}, func(i int, t []uint32) error {
+		into := top[i%across*wide:]
 		for j, v := range t {
-			top[j] = max(top[j], v)
+			into[j] = max(into[j], v)
 		}
 		return ended(ctx)
 	})

@@ -146,7 +146,7 @@ func TestStatisticsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
 	m, _ := source(t, tensor.BFloat16, 9000, 600, true, rand.New(rand.NewPCG(3, 4)))
 	var first float8.Stats
 	var firstCodes []byte
-	for i, procs := range []int{1, 2, 7} {
+	for i, procs := range []int{1, 2, 7, 16} {
 		old := goruntime.GOMAXPROCS(procs)
 		w, err := NewWeight(m, []scaling.QuantScale{100}, new(Buffers))
 		if err != nil {
@@ -226,6 +226,7 @@ func BenchmarkWeight(b *testing.B) {
 					const n, k = 4096, 4096
 					m := Matrix{Source: random(dtype, n*k), N: n, K: k, Transposed: transposed}
 					b.SetBytes(m.Source.Size())
+					buffers := new(Buffers) // as the weights of a model share them
 					for b.Loop() {
 						a, err := Measure(b.Context(), m, perChannel)
 						if err != nil {
@@ -238,7 +239,7 @@ func BenchmarkWeight(b *testing.B) {
 								scales[i] = 100
 							}
 						}
-						w, _ := NewWeight(m, scales, new(Buffers))
+						w, _ := NewWeight(m, scales, buffers)
 						if _, err := w.WriteTo(io.Discard); err != nil {
 							b.Fatal(err)
 						}

@@ -3,6 +3,7 @@ package quantize
 import (
 	"io"
 
+	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -23,28 +24,25 @@ type reordered struct {
 func (d reordered) Size() int64 { return d.m.Source.Size() }
 
 func (d reordered) WriteTo(out io.Writer) (int64, error) {
+	return d.write(out, cut(d.m, d.m.Source.DType.Bits()/8))
+}
+
+func (d reordered) write(out io.Writer, c panels) (int64, error) {
 	r, err := d.m.rows()
-	if err != nil {
+	if err != nil || d.Size() == 0 {
 		return 0, err
 	}
-	channels := int(max(256, panelBytes/(d.m.K*int64(r.width))))
-	n := (int(d.m.N) + channels - 1) / channels
-	var written int64
-	err = inOrder(n, func(i int) ([]byte, error) {
-		lo, hi := i*channels, min((i+1)*channels, int(d.m.N))
-		b := d.pool.get((hi - lo) * int(d.m.K) * r.width)
-		for k := range r.count {
-			row := r.segment(k, lo, hi)
-			for j := range hi - lo {
-				copy(b[(j*r.count+k)*r.width:], row[j*r.width:(j+1)*r.width])
-			}
-		}
-		return b, nil
-	}, func(_ int, b []byte) error {
-		k, err := out.Write(b)
-		written += int64(k)
-		d.pool.put(b)
-		return err
+	turn := func(p panel) tile { return tileOf(p, tileRows, r.width) }
+	written, _, err := writePanels(out, d.pool, c, r.width, func(p panel) int {
+		t := turn(p)
+		return t.tall * t.wide * r.width
+	}, func(p panel, own, scratch []byte) float8.Stats {
+		turn(p).each(p, func(top, height, lo, hi int) {
+			gather(scratch, r, top, height, lo, hi)
+			to := own[((lo-p.lo)*p.inputs()+top-p.from)*r.width:]
+			transposeWide(to, scratch, r.width, height, hi-lo, p.inputs())
+		})
+		return float8.Stats{}
 	})
 	return written, err
 }

@@ -7,7 +7,7 @@ import (
 
 // transpose writes the height×width matrix src as width rows of height elements, each row stride elements after the one before:
 // dst[j·stride+i] = src[i·width+j].
-func transpose[T byte | uint16 | float32](dst, src []T, height, width, stride int) {
+func transpose[T byte | uint16 | uint32](dst, src []T, height, width, stride int) {
 	if unsafe.Sizeof(src[0]) == 1 {
 		transposeBytes(asBytes(dst), asBytes(src), height, width, stride)
 		return
@@ -15,12 +15,30 @@ func transpose[T byte | uint16 | float32](dst, src []T, height, width, stride in
 	transposeRange(dst, src, 0, height, 0, width, width, stride)
 }
 
-func asBytes[T byte | uint16 | float32](v []T) []byte {
+// transposeWide is transpose for elements of width bytes; stride counts elements.
+func transposeWide(dst, src []byte, width, height, n, stride int) {
+	switch width {
+	case 1:
+		transpose(dst, src, height, n, stride)
+	case 2:
+		transpose(asUint16(dst), asUint16(src), height, n, stride)
+	case 4:
+		transpose(asUint32(dst), asUint32(src), height, n, stride)
+	default:
+		for i := range height {
+			for j := range n {
+				copy(dst[(j*stride+i)*width:], src[(i*n+j)*width:(i*n+j+1)*width])
+			}
+		}
+	}
+}
+
+func asBytes[T byte | uint16 | uint32](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
 // transposeRange turns rows [i0, i1) and columns [j0, j1) in blocks that stay in the first-level cache on both sides.
-func transposeRange[T byte | uint16 | float32](dst, src []T, i0, i1, j0, j1, width, stride int) {
+func transposeRange[T byte | uint16 | uint32](dst, src []T, i0, i1, j0, j1, width, stride int) {
 	const block = 32
 	for ib := i0; ib < i1; ib += block {
 		ie := min(ib+block, i1)

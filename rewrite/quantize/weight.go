@@ -32,31 +32,15 @@ func NewWeight(m Matrix, scales []scaling.QuantScale, pool *Buffers) (*Weight, e
 // Size is N·K.
 func (w *Weight) Size() int64 { return w.matrix.N * w.matrix.K }
 
-// Stats is what the cast saw, and whether the weight has been written yet. SumSq and ErrSq are over all elements.
+// Stats is what the cast saw, and whether the weight has been written yet. Saturated counts the elements whose product
+// value · scale would round beyond the largest finite value, 448, and so became it; a product that rounds to 448 is not one.
+// Flushed counts the elements other than zero whose code is a zero. SumSq and ErrSq are over all elements.
 func (w *Weight) Stats() (float8.Stats, bool) { return w.stats, w.seen }
 
-// A panel is a run of output channels, cut so that its codes take about panelBytes.
-const (
-	panelBytes = 4 << 20
-	// A tile of a transposed source is this many rows tall: one scale casts whole rows, which then turn in the cache; a scale per
-	// channel casts a run of one channel at a time, which must not be short.
-	tileRows           = 128
-	tileRowsPerChannel = 1024
-)
-
-// panelChannels is how many channels a panel has. Of a transposed source it takes an odd number of cache lines of codes, so that the
-// rows of a tile spread over all sets of the first-level cache, and at least five, since each source row is read that much at a time.
-func (w *Weight) panelChannels() int {
-	channels := max(1, panelBytes/w.matrix.K)
-	if w.matrix.Transposed {
-		const line = 64
-		channels = line * max(5, (channels/line-1)|1)
-	}
-	return int(min(channels, w.matrix.N))
-}
-
 // WriteTo writes the codes.
-func (w *Weight) WriteTo(out io.Writer) (int64, error) {
+func (w *Weight) WriteTo(out io.Writer) (int64, error) { return w.write(out, cut(w.matrix, 1)) }
+
+func (w *Weight) write(out io.Writer, c panels) (int64, error) {
 	r, err := w.matrix.rows()
 	if err != nil {
 		return 0, err
@@ -65,29 +49,17 @@ func (w *Weight) WriteTo(out io.Writer) (int64, error) {
 		w.stats, w.seen = float8.Stats{}, true
 		return 0, nil
 	}
-	channels := w.panelChannels()
-	n := (int(w.matrix.N) + channels - 1) / channels
-	type panel struct {
-		codes []byte
-		stats float8.Stats
-	}
-	var total float8.Stats
-	var written int64
-	err = inOrder(n, func(i int) (panel, error) {
-		lo, hi := i*channels, min((i+1)*channels, int(w.matrix.N))
-		p := panel{codes: w.pool.get((hi - lo) * int(w.matrix.K))}
-		if w.matrix.Transposed {
-			p.stats = w.castColumns(p.codes, r, lo, hi)
-		} else {
-			p.stats = w.castRows(p.codes, r, lo, hi)
+	written, total, err := writePanels(out, w.pool, c, 1, func(p panel) int {
+		if !w.matrix.Transposed {
+			return 0
 		}
-		return p, nil
-	}, func(_ int, p panel) error {
-		total.Merge(p.stats)
-		k, err := out.Write(p.codes)
-		written += int64(k)
-		w.pool.put(p.codes)
-		return err
+		t, perElement := w.castTile(p, r.width)
+		return t.tall * t.wide * perElement
+	}, func(p panel, codes, scratch []byte) float8.Stats {
+		if w.matrix.Transposed {
+			return w.castColumns(codes, scratch, r, p)
+		}
+		return w.castRows(codes, r, p)
 	})
 	if err != nil {
 		return written, err
