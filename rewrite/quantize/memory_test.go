@@ -50,8 +50,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		perChannel[i] = 1
 	}
 	high := blank(tensor.Float32, 512, 32768, true)
-	higher := blank(tensor.Float16, 256, 1<<17, true)
-	square := blank(tensor.Float32, 4096, 4096, true)
+	higher := blank(tensor.Float16, 160, 1<<17, true)
+	square := blank(tensor.Float32, 4096, 2048, true)
 	pool := new(Buffers)
 	var datas []tensor.Data
 	for _, m := range []Matrix{high, higher, square} {
@@ -66,7 +66,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	datas = append(datas, w, Reorder(high, pool), Reorder(higher, pool))
-	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}, {4, 0, 5, 3}, {5, 4, 2, 1}} {
+	for _, order := range [][]int{{0, 1, 2, 3}, {5, 4, 3, 1}} {
 		for _, backwards := range []bool{false, true} {
 			turns := make([]chan struct{}, len(order)+1)
 			for i := range turns {
