@@ -20,6 +20,7 @@ counts; exits 1 if anything differs.
 import argparse
 import collections
 import itertools
+import json
 import os
 import pathlib
 import subprocess
@@ -233,11 +234,13 @@ def compare(meta, kind, which, given, got):
     return problems, good
 
 
-def session(m, level=LEVELS[-1], threads=1, save=None):
+def session(m, level=LEVELS[-1], threads=1, save=None, profile=None):
     o = onnxruntime.SessionOptions()
     o.graph_optimization_level, o.intra_op_num_threads = level, threads
     if save:
         o.optimized_model_filepath, o.log_severity_level = str(save), 3
+    if profile:
+        o.enable_profiling, o.profile_file_prefix = True, str(profile)
     return onnxruntime.InferenceSession(m.SerializeToString(), o, providers=["CPUExecutionProvider"])
 
 
@@ -389,6 +392,8 @@ def timing():
             s = session(made, threads=2, save=path)
             left = [node.op_type for node in onnx.load(str(path)).graph.node]
             rows.append((name + (" [N]" if per_channel else ""), s, left, []))
+            if name == "Float8Linear" and not per_channel:
+                kernels = profiled(session(made, threads=2, profile=pathlib.Path(folder) / "profile"), {"x": x})
     for _ in range(100):
         for _, s, _, times in rows:
             began = time.perf_counter()
@@ -399,7 +404,20 @@ def timing():
         ours = [op for op in left if op in ("Transpose", "Reshape", "Unsqueeze", "Constant", "CastLike")] or left.count("Cast") > 3
         failed |= bool(ours)
         print(f"{name:48s}{min(times) * 1e3:8.2f} ms {min(times) / plain:6.2f}  {' '.join(left)}{'  FAIL' if ours else ''}")
+    print("Float8Linear's kernels, each one's fastest run:", ", ".join(f"{name} {t:.2f} ms" for name, t in kernels))
     return failed
+
+
+def profiled(s, given):
+    """The kernels of a session, slowest first, with the milliseconds of each one's fastest of 50 runs."""
+    for _ in range(50):
+        s.run(None, given)
+    best = {}
+    for event in json.loads(pathlib.Path(s.end_profiling()).read_text()):
+        if event["name"].endswith("_kernel_time"):
+            name = f"{event['args']['op_name']} {event['name'].removesuffix('_kernel_time').removeprefix('_inlfunc_Float8Linear_')}"
+            best[name] = min(best.get(name, np.inf), event["dur"] / 1e3)
+    return sorted(best.items(), key=lambda item: -item[1])
 
 
 def fusion():
