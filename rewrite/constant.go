@@ -26,9 +26,13 @@ type constant struct {
 // maxChain bounds how many operators may stand between a constant and its use; real exports have at most three.
 const maxChain = 64
 
+// maxSteps bounds the work on one operand: a Reshape follows its shape too, so a chain of them could branch at each step.
+const maxSteps = 1024
+
 // resolve finds the constant behind name, as seen from s; nil when the value depends on the model's inputs.
 func resolve(s *graph.Scope, name string, irVersion int64, assumeConstant bool) *constant {
-	r := resolver{irVersion: irVersion, assumeConstant: assumeConstant}
+	steps := maxSteps
+	r := resolver{irVersion: irVersion, assumeConstant: assumeConstant, steps: &steps}
 	return r.value(s, name, 0)
 }
 
@@ -49,10 +53,11 @@ func operands(s *graph.Scope, n *graph.Node, irVersion int64, assumeConstant boo
 type resolver struct {
 	irVersion      int64
 	assumeConstant bool
+	steps          *int // left
 }
 
 func (r resolver) value(s *graph.Scope, name string, depth int) *constant {
-	if depth > maxChain {
+	if *r.steps--; depth > maxChain || *r.steps < 0 {
 		return nil
 	}
 	src := s.Find(name)

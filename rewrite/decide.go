@@ -121,7 +121,7 @@ func (d *decider) linear(s *graph.Scope, n *graph.Node, path, function string) *
 	case function != "":
 		why := d.opt.notInlined
 		if why == "" {
-			why = "nothing calls it"
+			why = "none of its calls is expanded"
 		}
 		l.keep(report.Because(report.ReasonInFunction, function, report.Text(why)))
 	default:

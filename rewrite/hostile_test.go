@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -110,4 +111,14 @@ func TestTheFormOfTheWeightsBelongsToTheRecipe(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "Float8LinearOriginalWeight") {
 		t.Errorf("got %v, want an error that names both forms", err)
 	}
+}
+
+// TestAChainOfReshapesThatReshapeThemselvesEnds: each step would follow two operands, and 2^60 steps are too many.
+func TestAChainOfReshapesThatReshapeThemselvesEnds(t *testing.T) {
+	parts := []any{value("z", tensor.Int64), &graph.Initializer{Name: "r0", Tensor: tensor.Int64s(tensor.Shape{1}, 1)}}
+	for i := range 60 {
+		parts = append(parts, node(fmt.Sprintf("Reshape r%d r%d -> r%d", i, i, i+1)))
+	}
+	parts = append(parts, node("MatMul z r60 -> y"))
+	convert(t, model(parts...), rewrite.Options{})
 }
