@@ -2,7 +2,7 @@
 //
 // It knows the protobuf container, where a tensor's bytes lie (in the file, in typed fields, in other files), the limits of the
 // format, and the rules by which a model is written. It refuses to know what operators mean, whether nodes are sorted or typed
-// correctly, and what happens to a model between opening and saving. A model file comes before it; modelio and rewrite come after.
+// correctly, and what happens to a model between opening and saving. A model file comes before it; rewrite comes after.
 //
 // A file is mapped, not read: an initializer is a view of the mapping, so that opening costs time and memory by the number of
 // nodes and not by the size of the weights. Saving streams: only what is not raw tensor data is built in memory.
