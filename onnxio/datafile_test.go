@@ -243,7 +243,7 @@ func TestWhereItCannotBeToldADataFileStays(t *testing.T) {
 	})
 	t.Run("a file that may not be read", func(t *testing.T) {
 		if os.Getuid() <= 0 {
-			t.Skip("this user may read everything, or it is not known who that is")
+			t.Skip("this user, root most likely, may read everything: needs one who may not")
 		}
 		dir := t.TempDir()
 		path := filepath.Join(dir, "a.onnx")

@@ -112,7 +112,7 @@ func TestKeysMayStandInAnyOrder(t *testing.T) {
 
 func TestAReportBeyondTheLimitIsRefusedBeforeItIsRead(t *testing.T) {
 	if testing.Short() {
-		t.Skip("reads 256 MiB")
+		t.Skip("-short: reads 256 MiB")
 	}
 	if _, err := report.Decode(endless{}); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("got %v, want a size error", err)

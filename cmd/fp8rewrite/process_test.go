@@ -19,7 +19,7 @@ import (
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("builds the program and writes a model of 336 MB")
+		t.Skip("-short: builds the program and writes a model of 336 MB")
 	}
 	dir := scratch(t)
 	p := program{exe: filepath.Join(dir, "fp8rewrite"), dir: dir}

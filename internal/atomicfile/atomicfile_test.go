@@ -135,7 +135,7 @@ func TestTargetsThatCannotBeWrittenAreNamed(t *testing.T) {
 	})
 	t.Run("a folder that is read-only", func(t *testing.T) {
 		if runtime.GOOS == "windows" || os.Getuid() == 0 {
-			t.Skip("this user may write everywhere")
+			t.Skip("this user, root most likely, may write everywhere: needs one who may not")
 		}
 		ro := filepath.Join(dir, "ro")
 		if err := os.Mkdir(ro, 0o500); err != nil {
