@@ -6,24 +6,23 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 )
 
-// Declare makes m able to hold nodes of v: it imports the domain and adds the function. A function of that name that stands there
-// already, made for m's opset, stays as it is where a node calls it, since the file's own definition counts for its own nodes; one
-// that nothing calls is replaced. m must have been lifted to MinOpset and
-// MinIRVersion.
-func Declare(m *graph.Model, v Variant) error {
+// Declare makes m able to hold nodes of v: it imports the domain and adds the function, and says whether the function is new. One of
+// that name that stands there already, made for m's opset, stays as it is where a node calls it, since the file's own definition
+// counts for its own nodes; one that nothing calls is replaced. m must have been lifted to MinOpset and MinIRVersion.
+func Declare(m *graph.Model, v Variant) (added bool, err error) {
 	opset := m.OpsetVersion("")
 	if opset < MinOpset {
-		return fmt.Errorf("ops: %s: opset %d, want at least %d for a float8 Cast", v, opset, MinOpset)
+		return false, fmt.Errorf("ops: %s: opset %d, want at least %d for a float8 Cast", v, opset, MinOpset)
 	}
 	if m.IRVersion < MinIRVersion {
-		return fmt.Errorf("ops: %s: IR version %d, want at least %d for float8 tensors", v, m.IRVersion, MinIRVersion)
+		return false, fmt.Errorf("ops: %s: IR version %d, want at least %d for float8 tensors", v, m.IRVersion, MinIRVersion)
 	}
 	switch have := m.OpsetVersion(Domain); have {
 	case 0:
 		m.SetOpset(Domain, Version)
 	case Version:
 	default:
-		return fmt.Errorf("ops: %s: the model imports domain %q at version %d, want %d", v, Domain, have, Version)
+		return false, fmt.Errorf("ops: %s: the model imports domain %q at version %d, want %d", v, Domain, have, Version)
 	}
 	name := v.FunctionName()
 	for i, f := range m.Functions {
@@ -33,10 +32,10 @@ func Declare(m *graph.Model, v Variant) error {
 		if f.OpsetVersion("") != opset || !calls(m)[name] {
 			m.Functions[i] = Body(v, opset)
 		}
-		return nil
+		return false, nil
 	}
 	m.Functions = append(m.Functions, Body(v, opset))
-	return nil
+	return true, nil
 }
 
 // DropUnused removes the functions of the domain that no node calls, and the import of the domain when no node of it is left: what

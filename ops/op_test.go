@@ -134,7 +134,7 @@ func TestDeclareAddsTheFunctionOnceAndForTheModelsOpset(t *testing.T) {
 	m := &graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Domain: "", Version: 19}}, Graph: &graph.Graph{}}
 	for range 2 {
 		for _, v := range []Variant{{}, {Input: InputDynamic}} {
-			if err := Declare(m, v); err != nil {
+			if _, err := Declare(m, v); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,16 +144,16 @@ func TestDeclareAddsTheFunctionOnceAndForTheModelsOpset(t *testing.T) {
 	}
 	foreign := &graph.Function{Domain: Domain, Name: Variant{}.FunctionName(), Opsets: []graph.Opset{{Version: 19}}}
 	m.Functions[0] = foreign
-	if err := Declare(m, Variant{}); err != nil || m.Functions[0] == foreign {
+	if _, err := Declare(m, Variant{}); err != nil || m.Functions[0] == foreign {
 		t.Errorf("a body that nothing calls was kept for new nodes (%v)", err)
 	}
 	m.Graph.Nodes = []*graph.Node{{Domain: Domain, OpType: Variant{}.FunctionName()}}
 	first := m.Functions[0]
-	if err := Declare(m, Variant{}); err != nil || m.Functions[0] != first {
+	if _, err := Declare(m, Variant{}); err != nil || m.Functions[0] != first {
 		t.Errorf("a function for the right opset was replaced (%v)", err)
 	}
 	m.SetOpset("", 21)
-	if err := Declare(m, Variant{}); err != nil || m.Functions[0].OpsetVersion("") != 21 {
+	if _, err := Declare(m, Variant{}); err != nil || m.Functions[0].OpsetVersion("") != 21 {
 		t.Errorf("after a lift the function imports opset %d, want 21 (%v)", m.Functions[0].OpsetVersion(""), err)
 	}
 }
@@ -167,7 +167,7 @@ func TestDeclareRefusesAModelThatCannotHoldFloat8(t *testing.T) {
 		{&graph.Model{IRVersion: 8, Opsets: []graph.Opset{{Version: 19}}}, "IR version 8"},
 		{&graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Version: 19}, {Domain: Domain, Version: 2}}}, "at version 2"},
 	} {
-		err := Declare(c.m, Variant{})
+		_, err := Declare(c.m, Variant{})
 		if err == nil || !strings.Contains(err.Error(), c.want) || len(c.m.Functions) != 0 {
 			t.Errorf("got %v and %d functions, want %q and none", err, len(c.m.Functions), c.want)
 		}
@@ -180,7 +180,7 @@ func TestDropUnusedKeepsWhatIsCalled(t *testing.T) {
 	branch := &graph.Node{OpType: "If", Attributes: []*graph.Attribute{{Name: "then_branch", Kind: graph.AttrGraph, Graph: &graph.Graph{Nodes: []*graph.Node{inner}}}}}
 	m := &graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Version: 19}}, Graph: &graph.Graph{Nodes: []*graph.Node{branch}}, Functions: []*graph.Function{other}}
 	for _, v := range []Variant{{}, {Input: InputDynamic}} {
-		if err := Declare(m, v); err != nil {
+		if _, err := Declare(m, v); err != nil {
 			t.Fatal(err)
 		}
 	}

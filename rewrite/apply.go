@@ -34,11 +34,11 @@ func (res *Result) apply(m *graph.Model, opt *Options) error {
 	before := graph.Uses(m.Graph)
 	a := &applier{model: m, opt: opt, buffers: new(quantize.Buffers), variant: variant(opt), names: graph.NewNames(m), homes: map[weightKey]*graph.Graph{},
 		weights: map[weightKey]*storedWeight{}, instead: map[*graph.Node][]*graph.Node{}}
-	had := declared(m, a.variant)
-	if err := ops.Declare(m, a.variant); err != nil {
+	added, err := ops.Declare(m, a.variant)
+	if err != nil {
 		return err
 	}
-	if !had {
+	if added {
 		res.Changes = append(res.Changes, report.NewChange(report.ChangeFunctionAdded, a.variant.FunctionName(),
 			ops.Domain+"::"+a.variant.FunctionName()))
 	}
@@ -59,16 +59,6 @@ func (res *Result) apply(m *graph.Model, opt *Options) error {
 	res.weights = a.weights
 	res.originalsThatStayed(m)
 	return nil
-}
-
-// declared reports whether m defines the function of v.
-func declared(m *graph.Model, v ops.Variant) bool {
-	for _, f := range m.Functions {
-		if f.Domain == ops.Domain && f.Name == v.FunctionName() {
-			return true
-		}
-	}
-	return false
 }
 
 // replace puts what stands in instead of each node in its place, at every depth.

@@ -85,8 +85,8 @@ func (res *Result) lowerOwn(opt *Options) error {
 // lower replaces the Float8Linear nodes among layers, which belong to m.
 func lower(m *graph.Model, layers []*layer) error {
 	before := graph.Uses(m.Graph)
-	l := &lowering{buffers: new(quantize.Buffers), names: graph.NewNames(m), shapes: shape.Infer(m), instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{},
-		codes: map[codesKey]string{}}
+	l := &lowering{buffers: new(quantize.Buffers), names: graph.NewNames(m), shapes: shape.Infer(m),
+		instead: map[*graph.Node][]*graph.Node{}, zero: map[*graph.Graph]string{}, codes: map[codesKey]string{}}
 	for _, row := range layers {
 		if row.row.Op != opFloat8Linear {
 			continue

@@ -35,7 +35,7 @@ func write(dir, version string) error {
 	m := &graph.Model{IRVersion: ops.MinIRVersion, Graph: &graph.Graph{Name: "none"}}
 	m.SetOpset("", v)
 	for _, variant := range ops.Variants() {
-		if err := ops.Declare(m, variant); err != nil {
+		if _, err := ops.Declare(m, variant); err != nil {
 			return err
 		}
 	}
