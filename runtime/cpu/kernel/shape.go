@@ -86,7 +86,9 @@ func BroadcastStrides(in, out []int) []int {
 type SizeError struct{ Shape []int }
 
 // Error spells the shape.
-func (e *SizeError) Error() string { return fmt.Sprintf("shape %s is not possible", ShapeString(e.Shape)) }
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("shape %s is not possible", ShapeString(e.Shape))
+}
 
 // maxBytes is the largest tensor that is ever allocated: 2^46 bytes lie far above any machine and far below an overflow.
 const maxBytes = 1 << 46

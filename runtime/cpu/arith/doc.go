@@ -1,0 +1,2 @@
+// Package arith holds elementwise arithmetic, comparison, casts, quantization and reductions, for the CPU engine.
+package arith

@@ -1,0 +1,2 @@
+// Package layout holds operators that move data without computing on it: shapes, slices, gathers, sequences, strings, for the CPU engine.
+package layout
