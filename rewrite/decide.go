@@ -6,7 +6,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/quantize"
-	"github.com/fp8rewrite/fp8rewrite/rewrite/shape"
+	"github.com/fp8rewrite/fp8rewrite/shape"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 

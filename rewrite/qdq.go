@@ -13,8 +13,8 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/quantize"
-	"github.com/fp8rewrite/fp8rewrite/rewrite/shape"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
+	"github.com/fp8rewrite/fp8rewrite/shape"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 

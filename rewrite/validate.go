@@ -5,7 +5,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
-	"github.com/fp8rewrite/fp8rewrite/rewrite/shape"
+	"github.com/fp8rewrite/fp8rewrite/shape"
 )
 
 // validate refuses models that no runtime could execute, as far as this package has to understand them: nodes whose operator does

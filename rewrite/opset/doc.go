@@ -8,6 +8,6 @@
 // conversion keeps that one and says so. It refuses to know files and the operators of other domains, whose versions it leaves
 // alone.
 //
-// The shapes and element types that some conversions ask for come from rewrite/shape, which runs before it; the passes that place
+// The shapes and element types that some conversions ask for come from shape, which runs before it; the passes that place
 // float8 operators run after it.
 package opset

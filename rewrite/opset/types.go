@@ -2,7 +2,7 @@ package opset
 
 import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
-	"github.com/fp8rewrite/fp8rewrite/rewrite/shape"
+	"github.com/fp8rewrite/fp8rewrite/shape"
 )
 
 // typer tells the types of values as they were before the lift.
