@@ -65,14 +65,15 @@ type Value struct {
 	Origin any
 }
 
-// Type is the type of a tensor value. Values that are not dense tensors (sequences, maps, optionals, sparse tensors) have
-// Kind other than TensorKind and no more detail here.
+// Type is the type of a value. For a sequence or an optional only Elem says more; maps and sparse tensors have no detail here.
 type Type struct {
 	Kind  TypeKind
 	DType tensor.DType
 	Shape []Dim // meaningful when HasShape
 	// HasShape tells a scalar (true, no dimensions) from an unknown rank (false).
 	HasShape bool
+	// Elem is what a sequence or an optional holds; nil where the file does not say.
+	Elem *Type
 }
 
 // TypeKind tells dense tensors from everything else.
@@ -82,6 +83,8 @@ type TypeKind uint8
 const (
 	TensorKind TypeKind = iota
 	OtherKind
+	SequenceKind
+	OptionalKind
 )
 
 // Dim is one axis: a fixed extent, a named one, or unknown (Param "" and Value -1).

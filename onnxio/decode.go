@@ -327,8 +327,15 @@ func typeOf(pb *onnxpb.TypeProto) *graph.Type {
 	if pb == nil {
 		return nil
 	}
-	if pb.SequenceType != nil || pb.MapType != nil || pb.OpaqueType != nil || pb.SparseTensorType != nil || pb.OptionalType != nil {
+	switch sequence, optional := pb.SequenceType, pb.OptionalType; {
+	case pb.MapType != nil || pb.OpaqueType != nil || pb.SparseTensorType != nil:
 		return &graph.Type{Kind: graph.OtherKind}
+	case pb.TensorType != nil && (sequence != nil || optional != nil) || sequence != nil && optional != nil:
+		return &graph.Type{Kind: graph.OtherKind}
+	case sequence != nil:
+		return &graph.Type{Kind: graph.SequenceKind, Elem: typeOf(sequence.ElemType)}
+	case optional != nil:
+		return &graph.Type{Kind: graph.OptionalKind, Elem: typeOf(optional.ElemType)}
 	}
 	t := pb.TensorType
 	if t == nil {

@@ -486,7 +486,7 @@ func sameType(a, b *graph.Type) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Kind == b.Kind && a.DType == b.DType && a.HasShape == b.HasShape && slices.Equal(a.Shape, b.Shape)
+	return a.Kind == b.Kind && a.DType == b.DType && a.HasShape == b.HasShape && slices.Equal(a.Shape, b.Shape) && sameType(a.Elem, b.Elem)
 }
 
 // typeProto is the message for t; denotations of from survive where the type is still a tensor.
