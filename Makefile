@@ -1,4 +1,4 @@
-.PHONY: exhaustive generate-asm venvs interop corpus
+.PHONY: exhaustive generate-asm venvs interop corpus conformance
 
 # Casts all 2^32 float32 inputs in every format; about 12 minutes of processor time on two cores.
 exhaustive:
@@ -8,9 +8,9 @@ exhaustive:
 generate-asm:
 	cd float8/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
 
-# Two Pythons with pinned packages: the newest onnx and ONNX Runtime, and ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is
-# left out aloud where it does not install.
-venvs: .venv-newest/ready .venv-121/ready
+# Pythons with pinned packages: the newest onnx and ONNX Runtime; ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is left out
+# aloud where it does not install; and the onnx whose node tests the CPU engine runs.
+venvs: .venv-newest/ready .venv-121/ready .venv-conformance/ready
 
 .venv-newest/ready: interop/requirements-newest.txt
 	python3 -m venv --clear .venv-newest
@@ -21,6 +21,15 @@ venvs: .venv-newest/ready .venv-121/ready
 	python3 -m venv --clear .venv-121
 	if .venv-121/bin/python -m pip install --quiet --disable-pip-version-check -r $<; then touch $@; \
 	else rm -rf .venv-121; echo "SKIPPED: ONNX Runtime 1.21 does not install here: it will check nothing"; fi
+
+.venv-conformance/ready: interop/requirements-conformance.txt
+	python3 -m venv --clear .venv-conformance
+	.venv-conformance/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Holds the CPU engine against the ONNX project's node tests and docs/CONFORMANCE.md against the result.
+conformance: venvs
+	go test -count=1 -v ./runtime/cpu/conformance
 
 # Has onnx and ONNX Runtime check, load and run what convert makes: of testdata/models, of minimal models for every way in which a
 # layer can stand in a graph, and of their lowered form; every function body of Float8Linear; the amaxes that --observe shows; and
