@@ -1,0 +1,66 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+)
+
+// Gates are the limits that a rewritten model must keep. A nil field is no limit.
+type Gates struct {
+	MinSQNR         *float64 // dB, of every output
+	MaxLossIncrease *float64 // nats
+	MaxAccuracyDrop *float64 // 0 to 1
+}
+
+// Any reports whether there is a limit.
+func (g Gates) Any() bool {
+	return g.MinSQNR != nil || g.MaxLossIncrease != nil || g.MaxAccuracyDrop != nil
+}
+
+// NeedLabels reports whether a limit is about the task metric.
+func (g Gates) NeedLabels() bool { return g.MaxLossIncrease != nil || g.MaxAccuracyDrop != nil }
+
+// Failure is a limit that was not kept.
+type Failure struct {
+	Gate       string // min-sqnr, max-loss-increase, max-accuracy-drop
+	Subject    string // the output, or the metric
+	Got, Limit float64
+}
+
+// String is the failure as a sentence.
+func (f Failure) String() string {
+	relation := "above"
+	if f.Gate == "min-sqnr" {
+		relation = "below"
+	}
+	return fmt.Sprintf("%s: %s is %.6g, %s the limit %g", f.Gate, f.Subject, f.Got, relation, f.Limit)
+}
+
+// Check gives the limits that m does not keep. A figure that is NaN keeps none; outputs that differ in Inf and NaN have no SQNR.
+func (g Gates) Check(m *Measured) []Failure {
+	var out []Failure
+	if g.MinSQNR != nil {
+		for _, o := range m.Outputs {
+			sqnr := o.SQNR
+			if o.NonFinite > 0 || math.IsNaN(sqnr) && o.MaxAbs > 0 {
+				sqnr = math.Inf(-1)
+			}
+			if sqnr < *g.MinSQNR {
+				out = append(out, Failure{"min-sqnr", fmt.Sprintf("the SQNR of output %q", o.Name), sqnr, *g.MinSQNR})
+			}
+		}
+	}
+	if g.MaxLossIncrease != nil {
+		if d := m.LossIncrease(); !(d <= *g.MaxLossIncrease) {
+			out = append(out, Failure{"max-loss-increase", "the increase of the loss", d, *g.MaxLossIncrease})
+		}
+	}
+	if g.MaxAccuracyDrop != nil {
+		// An accuracy is a quotient of counts: half a row is below any real difference and above any rounding.
+		slack := 0.5 / float64(m.Before.Rows)
+		if d := m.AccuracyDrop(); !(d <= *g.MaxAccuracyDrop+slack/1024) {
+			out = append(out, Failure{"max-accuracy-drop", "the drop of the accuracy", d, *g.MaxAccuracyDrop})
+		}
+	}
+	return out
+}
