@@ -20,12 +20,7 @@ func (d *decider) existing(s *graph.Scope, n *graph.Node, path string) *layer {
 	if f, err := ops.ReadLayer(n); err != nil {
 		l.keep(report.Because(report.ReasonModelInvalid, report.Text(err.Error())))
 	} else {
-		for _, state := range n.Inputs {
-			if name, _, ok := ops.ParseStateName(state); ok {
-				l.row.Name = name
-				break
-			}
-		}
+		l.row.Name = ops.LayerName(n)
 		if c := resolve(s, f.Weight, d.model.IRVersion, true); c != nil {
 			l.describe(c)
 		}

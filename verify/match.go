@@ -3,7 +3,6 @@ package verify
 import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
-	"github.com/fp8rewrite/fp8rewrite/runtime"
 )
 
 // layerValue is where a layer's output is seen: a value of that name stands in both models.
@@ -37,7 +36,7 @@ func matchLayers(original, rewritten *graph.Model) []layerValue {
 		if !ops.IsFloat8Linear(n) {
 			return
 		}
-		l := layerValue{layer: runtime.LayerName(n)}
+		l := layerValue{layer: ops.LayerName(n)}
 		if main[n] {
 			l.value = follow(n.Output(ops.OutOutput), linear, readers)
 		}

@@ -49,21 +49,11 @@ func Expose(m *graph.Model) ([]Observed, error) {
 		}
 		graph.WalkNodes(f.Nodes, func(n *graph.Node) {
 			if ops.IsFloat8Linear(n) {
-				x.found = append(x.found, Observed{Layer: layerName(n), Reason: fmt.Sprintf("inside function %q", f.Name)})
+				x.found = append(x.found, Observed{Layer: ops.LayerName(n), Reason: fmt.Sprintf("inside function %q", f.Name)})
 			}
 		})
 	}
 	return x.found, nil
-}
-
-// layerName is the prefix of the layer's state, else the node's name.
-func layerName(n *graph.Node) string {
-	for i := ops.InScaleInput; i < ops.NumInputs; i++ {
-		if layer, at, ok := ops.ParseStateName(n.Input(i)); ok && at == i {
-			return layer
-		}
-	}
-	return n.Name
 }
 
 // amaxType is the type of every value that is added here.
@@ -126,7 +116,7 @@ func (x *exposer) graph(g *graph.Graph) ([]signal, error) {
 
 // layer names the amax of one node; false where an earlier Expose has led it out.
 func (x *exposer) layer(g *graph.Graph, n *graph.Node) (signal, bool) {
-	layer := layerName(n)
+	layer := ops.LayerName(n)
 	want := layer + ".fp8_" + ops.OutputName(ops.OutAmaxInput)
 	s := signal{index: len(x.found), value: n.Output(ops.OutAmaxInput)}
 	x.found = append(x.found, Observed{Layer: layer})
