@@ -27,7 +27,7 @@ func (x *exposer) thread(g *graph.Graph, n *graph.Node) (before []*graph.Node, s
 	for _, sub := range n.Subgraphs() {
 		graph.WalkNodes(sub.Nodes, func(inner *graph.Node) {
 			if ops.IsFloat8Linear(inner) {
-				x.found = append(x.found, Observed{Layer: layerName(inner),
+				x.found = append(x.found, Observed{Layer: ops.LayerName(inner),
 					Reason: fmt.Sprintf("inside node %q (%s), whose graphs cannot hand out further values", n.Name, op)})
 			}
 		})
