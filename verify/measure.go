@@ -10,20 +10,21 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
-// Source gives the batches that both models run on.
+// Source is the batches that both models run on; it is part of calibrate.Source.
 type Source interface {
-	Steps() int
-	// Step is the batch at i: a tensor for each input of the models.
-	Step(i int) (map[string]*tensor.Tensor, error)
-	// Labels are the right classes for the batch at i; nil where there are none.
-	Labels(i int) (*tensor.Tensor, error)
+	Steps() int        // how many batches there are
+	Rows(step int) int // of the batch of a step
+	// Batch is rows [lo, hi) of a step's batch: a tensor for each input of the models.
+	Batch(ctx context.Context, step, lo, hi int) (map[string]*tensor.Tensor, error)
 }
 
 // Options are what to measure with. The zero value compares outputs alone.
 type Options struct {
 	Runtime runtime.Options // Threads and MaxMemory; the rest is verify's own
 	Layers  bool            // compare each layer's output as well
-	Logits  string          // the output that the task metric reads; "" is the first
+	// Labels are the right classes for the batch of a step; nil where the data has none, and then there is no task metric.
+	Labels func(ctx context.Context, step int) (*tensor.Tensor, error)
+	Logits string // the output that the task metric reads; "" is the first
 	// Progress, where set, hears of every batch that a model has run, out of how many are expected. The total may grow.
 	Progress func(done, total int64)
 }
@@ -135,7 +136,8 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 	sums := map[string]*accumulator{}
 	var was, is task
 	for i := range m.Steps {
-		inputs, err := v.source.Step(i)
+		n := v.source.Rows(i)
+		inputs, err := v.source.Batch(ctx, i, 0, n)
 		if err != nil {
 			return nil, err
 		}
@@ -159,11 +161,11 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 				return nil, fmt.Errorf("batch %d: %q: %w", i+1, name, err)
 			}
 		}
-		labels, err := v.source.Labels(i)
-		if err != nil {
-			return nil, err
-		}
-		if labels != nil {
+		if v.opt.Labels != nil {
+			labels, err := v.opt.Labels(ctx, i)
+			if err != nil {
+				return nil, err
+			}
 			for _, x := range []struct {
 				task   *task
 				logits *tensor.Tensor
@@ -173,7 +175,7 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 				}
 			}
 		}
-		m.Rows += rows(inputs)
+		m.Rows += int64(n)
 		v.step()
 	}
 	for _, name := range v.outputs {
@@ -199,17 +201,6 @@ func (v *Verifier) step() {
 	if v.opt.Progress != nil {
 		v.opt.Progress(v.done, v.total)
 	}
-}
-
-// rows is the length of the inputs' first axis, the largest where they differ.
-func rows(inputs map[string]*tensor.Tensor) int64 {
-	n := int64(1)
-	for _, t := range inputs {
-		if len(t.Shape) > 0 {
-			n = max(n, t.Shape[0])
-		}
-	}
-	return n
 }
 
 func (v *Verifier) open(ctx context.Context, m *graph.Model, keep []string) (runtime.Session, error) {
