@@ -1,0 +1,3 @@
+package gemm
+
+func available() []*isa { return []*isa{plain} }
