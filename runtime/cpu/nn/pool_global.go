@@ -1,0 +1,87 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+)
+
+// makeGlobalAveragePool is GlobalAveragePool: the mean over all spatial axes.
+func makeGlobalAveragePool(site *kernel.Site) (kernel.Func, error) {
+	return globalPool(attributes(site), func(x []float64) float64 { return sum(x) / float64(len(x)) })
+}
+
+// makeGlobalMaxPool is GlobalMaxPool; NaN is larger than everything.
+func makeGlobalMaxPool(site *kernel.Site) (kernel.Func, error) {
+	return globalPool(attributes(site), func(x []float64) float64 {
+		m := math.Inf(-1)
+		for _, v := range x {
+			m = max(m, v)
+		}
+		return m
+	})
+}
+
+// makeGlobalLpPool is GlobalLpPool: (Σ|x|^p)^(1/p) over all spatial axes.
+func makeGlobalLpPool(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	p := a.count("p", 2, 1)
+	return globalPool(a, func(x []float64) float64 {
+		for i, v := range x {
+			switch p {
+			case 1:
+				x[i] = math.Abs(v)
+			case 2:
+				x[i] = v * v
+			default:
+				x[i] = math.Pow(math.Abs(v), float64(p))
+			}
+		}
+		s := []float64{sum(x)}
+		root(s, p)
+		return s[0]
+	})
+}
+
+// globalPool applies f to every channel. f may overwrite what it is given.
+func globalPool(a *attrs, f func([]float64) float64) (kernel.Func, error) {
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return func(c *kernel.Call) error {
+		return byType(c, 0,
+			func(w *work[float32]) error { return globalPoolOf(w, f) },
+			func(w *work[float64]) error { return globalPoolOf(w, f) })
+	}, nil
+}
+
+func globalPoolOf[F real](w *work[F], f func([]float64) float64) error {
+	xt, x, err := w.in(0)
+	if err != nil {
+		return err
+	}
+	if len(xt.Shape) < 2 {
+		return fmt.Errorf("input 0 has shape %s, want [batch,channels,spatial...]", kernel.ShapeString(xt.Shape))
+	}
+	shape := make([]int, len(xt.Shape))
+	for i := range shape {
+		shape[i] = 1
+	}
+	copy(shape, xt.Shape[:2])
+	y, err := w.out(0, xt.DType, shape)
+	if err != nil {
+		return err
+	}
+	size := kernel.Count(xt.Shape[2:])
+	w.Pool.For(len(y), max(1, grain/max(1, size)), func(from, to int) {
+		buf := make([]float64, size)
+		for ch := from; ch < to; ch++ {
+			for i, v := range x[ch*size:][:size] {
+				buf[i] = float64(v)
+			}
+			y[ch] = F(f(buf))
+		}
+	})
+	return nil
+}

@@ -1,0 +1,145 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+)
+
+// averaging is the attributes of AveragePool and LpPool.
+type averaging struct {
+	window
+	includePad bool
+	power      int // of LpPool; 0 for the mean
+}
+
+// makeAveragePool is AveragePool: the mean of every window, over the elements inside the input, or over padding too, but never over what
+// ceil_mode adds beyond the padding.
+func makeAveragePool(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	o := averaging{window: readWindow(a), includePad: a.flag("count_include_pad", false)}
+	o.ceil = a.flag("ceil_mode", false)
+	return o.make(a)
+}
+
+// makeLpPool is LpPool: (Σ|x|^p)^(1/p) of every window.
+func makeLpPool(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	o := averaging{window: readWindow(a), power: a.count("p", 2, 1)}
+	o.ceil = a.flag("ceil_mode", false)
+	return o.make(a)
+}
+
+func (o *averaging) make(a *attrs) (kernel.Func, error) {
+	if o.kernel == nil {
+		a.fail("attribute \"kernel_shape\" is missing")
+	}
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return func(c *kernel.Call) error {
+		return byType(c, 0,
+			func(w *work[float32]) error { return averagePool(w, o) },
+			func(w *work[float64]) error { return averagePool(w, o) })
+	}, nil
+}
+
+func averagePool[F real](w *work[F], o *averaging) error {
+	xt, x, err := w.in(0)
+	if err != nil {
+		return err
+	}
+	s, err := poolOver(&o.window, xt.Shape)
+	if err != nil {
+		return err
+	}
+	y, err := w.out(0, xt.DType, s.outShape(xt.Shape[0], xt.Shape[1]))
+	if err != nil {
+		return err
+	}
+	var counts [maxSpatial][]int
+	if o.power == 0 {
+		for i := range counts {
+			counts[i] = s.counts(i, o.includePad)
+		}
+	}
+	w.Pool.For(xt.Shape[0]*xt.Shape[1], max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+		for ch := from; ch < to; ch++ {
+			in, out := x[ch*s.inSize:][:s.inSize], y[ch*s.outSize:][:s.outSize]
+			clear(out)
+			switch o.power {
+			case 0, 1, 2:
+				p := o.power
+				s.taps(func(_, dst, src, count, stride int) {
+					for i := range count {
+						v := in[src+i*stride]
+						switch p {
+						case 1:
+							v = F(math.Abs(float64(v)))
+						case 2:
+							v = F(v * v)
+						}
+						out[dst+i] += v
+					}
+				})
+			default:
+				s.taps(func(_, dst, src, count, stride int) {
+					for i := range count {
+						out[dst+i] += F(math.Pow(math.Abs(float64(in[src+i*stride])), float64(o.power)))
+					}
+				})
+			}
+			if o.power == 0 {
+				divide(out, counts)
+			} else {
+				root(out, o.power)
+			}
+		}
+	})
+	return nil
+}
+
+// root takes the p-th root of every element.
+func root[F real](x []F, p int) {
+	for i, v := range x {
+		switch p {
+		case 1:
+		case 2:
+			x[i] = F(math.Sqrt(float64(v)))
+		default:
+			x[i] = F(math.Pow(float64(v), 1/float64(p)))
+		}
+	}
+}
+
+// counts is, for every output along axis i, how many taps lie inside the input, or inside the padding too.
+func (s *sliding) counts(i int, includePad bool) []int {
+	lo, hi := 0, s.in[i]
+	if includePad {
+		lo, hi = -s.before[i], s.in[i]+s.after[i]
+	}
+	out := make([]int, s.out[i])
+	for o := range out {
+		first := s.at(i, o, 0)
+		// taps k with lo <= first+k·dilation < hi
+		a := ceilDiv(max(0, lo-first), s.dilation[i])
+		b := min(s.kernel[i], ceilDiv(max(0, hi-first), s.dilation[i]))
+		out[o] = max(0, b-a)
+	}
+	return out
+}
+
+// divide makes sums means.
+func divide[F real](out []F, counts [maxSpatial][]int) {
+	i := 0
+	for _, d := range counts[0] {
+		for _, h := range counts[1] {
+			for _, v := range counts[2] {
+				if n := d * h * v; n > 0 {
+					out[i] /= F(n)
+				}
+				i++
+			}
+		}
+	}
+}
