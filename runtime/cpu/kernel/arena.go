@@ -18,6 +18,8 @@ type Arena struct {
 	used  int64 // alive
 	held  int64 // alive and free
 	peak  int64 // of used
+
+	poison bool // see Poison
 }
 
 // buffer is a piece of memory with the number of tensors that look at it.
@@ -29,6 +31,10 @@ type buffer struct {
 
 // NewArena makes an arena that holds at most limit bytes at a time; 0 means no limit.
 func NewArena(limit int64) *Arena { return &Arena{free: map[int][]*buffer{}, limit: limit} }
+
+// Poison makes the arena overwrite memory that is given back, with bytes that are NaN in every floating-point format, so that a test
+// sees whoever still reads it.
+func (a *Arena) Poison() { a.poison = true }
 
 // LimitError says that an arena is full.
 type LimitError struct{ Need, Limit int64 }
@@ -138,6 +144,11 @@ func Release(v Value) {
 		if b := v.buf; b.refs.Add(-1) == 0 {
 			a := b.arena
 			a.mu.Lock()
+			if a.poison {
+				for i := range b.mem {
+					b.mem[i] = 0xff
+				}
+			}
 			a.used -= int64(len(b.mem))
 			a.free[len(b.mem)] = append(a.free[len(b.mem)], b)
 			a.mu.Unlock()
@@ -163,4 +174,19 @@ func (t *Tensor) Reshape(shape []int) *Tensor {
 	v := *t
 	v.Shape = shape
 	return &v
+}
+
+// Detach is the tensor's bytes for good, out of the arena's hands: the memory itself where the caller's reference is the only one, which
+// ends with this call, else a copy. The tensor must not be used afterwards where it was the only one.
+func (t *Tensor) Detach() []byte {
+	if !t.Sole() {
+		return append([]byte(nil), t.Bytes...)
+	}
+	b := t.buf
+	t.buf = nil
+	b.arena.mu.Lock()
+	b.arena.used -= int64(len(b.mem))
+	b.arena.held -= int64(len(b.mem))
+	b.arena.mu.Unlock()
+	return t.Bytes
 }

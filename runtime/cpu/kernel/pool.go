@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -48,7 +49,11 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 	}
 	var wg sync.WaitGroup
 	for range workers - 1 {
-		wg.Go(work)
+		wg.Go(func() {
+			// Weights lie in mapped files: a page that is gone must not end the process.
+			debug.SetPanicOnFault(true)
+			work()
+		})
 	}
 	work()
 	wg.Wait()

@@ -1,0 +1,141 @@
+package cpu
+
+import (
+	"container/heap"
+	"fmt"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+)
+
+// sorted is nodes with producers before readers. Nodes that stand so already keep their order, also where a name is defined
+// twice: then each reader means the definition before it. Else a name means its first definition, and nodes stay as near to
+// their place as that allows.
+func sorted(nodes []*graph.Node) ([]*graph.Node, error) {
+	producer := make(map[string]int, len(nodes))
+	for i, n := range nodes {
+		for _, o := range n.Outputs {
+			if _, twice := producer[o]; o != "" && !twice {
+				producer[o] = i
+			}
+		}
+	}
+	reads := make([][]string, len(nodes))
+	inOrder := true
+	for i, n := range nodes {
+		reads[i] = readNames(n)
+		for _, name := range reads[i] {
+			if p, ok := producer[name]; ok && p >= i {
+				inOrder = false
+			}
+		}
+	}
+	if inOrder {
+		return nodes, nil
+	}
+	waits := make([]int, len(nodes))
+	readers := make([][]int, len(nodes))
+	for i := range nodes {
+		for _, name := range reads[i] {
+			if p, ok := producer[name]; ok {
+				readers[p] = append(readers[p], i)
+				waits[i]++
+			}
+		}
+	}
+	var ready intHeap
+	for i := range nodes {
+		if waits[i] == 0 {
+			heap.Push(&ready, i)
+		}
+	}
+	out := make([]*graph.Node, 0, len(nodes))
+	for len(ready) > 0 {
+		i := heap.Pop(&ready).(int)
+		out = append(out, nodes[i])
+		for _, r := range readers[i] {
+			if waits[r]--; waits[r] == 0 {
+				heap.Push(&ready, r)
+			}
+		}
+	}
+	if len(out) < len(nodes) {
+		for i, n := range nodes {
+			if waits[i] > 0 {
+				return nil, fmt.Errorf("node %q: %s: its inputs depend on its own output", nodeName(n), key(n))
+			}
+		}
+	}
+	return out, nil
+}
+
+// readNames are the names that a node reads: its inputs, and what the graphs inside it take from around them.
+func readNames(n *graph.Node) []string {
+	subs := n.Subgraphs()
+	if len(subs) == 0 {
+		return n.Inputs
+	}
+	names := append([]string(nil), n.Inputs...)
+	for _, g := range subs {
+		names = append(names, freeNames(g)...)
+	}
+	return names
+}
+
+// freeNames are the names that g reads and does not define.
+func freeNames(g *graph.Graph) []string {
+	own := map[string]bool{}
+	for _, v := range g.Inputs {
+		own[v.Name] = true
+	}
+	for _, i := range g.Initializers {
+		own[i.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, o := range n.Outputs {
+			own[o] = true
+		}
+	}
+	var free []string
+	add := func(name string) {
+		if !own[name] && name != "" {
+			own[name] = true // once is enough
+			free = append(free, name)
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, name := range readNames(n) {
+			add(name)
+		}
+	}
+	for _, o := range g.Outputs {
+		add(o.Name)
+	}
+	return free
+}
+
+// nodeName is what errors call a node: its first output where it has no name.
+func nodeName(n *graph.Node) string {
+	if n.Name != "" {
+		return n.Name
+	}
+	for _, o := range n.Outputs {
+		if o != "" {
+			return o
+		}
+	}
+	return ""
+}
+
+// intHeap is container/heap's minimum heap of node numbers.
+type intHeap []int
+
+func (h intHeap) Len() int           { return len(h) }
+func (h intHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h intHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *intHeap) Push(x any)        { *h = append(*h, x.(int)) }
+func (h *intHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}

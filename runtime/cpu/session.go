@@ -1,0 +1,146 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+// session is a compiled model.
+type session struct {
+	backend *backend
+	model   *graph.Model
+	opt     runtime.Options
+	pool    *kernel.Pool
+	budget  *budget
+	arena   *kernel.Arena
+	main    *program
+	cells   map[string][]*constant // of Options.Variables
+	layers  []*layer
+	closed  bool
+}
+
+// Inputs are the graph's inputs without a default.
+func (s *session) Inputs() []*graph.Value {
+	var in []*graph.Value
+	for _, v := range s.model.Graph.Inputs {
+		if s.model.Graph.Initializer(v.Name) == nil {
+			in = append(in, v)
+		}
+	}
+	return in
+}
+
+// Outputs are the graph's outputs, then the kept values.
+func (s *session) Outputs() []string {
+	var out []string
+	for _, v := range s.model.Graph.Outputs {
+		out = append(out, v.Name)
+	}
+	return append(out, s.opt.Keep...)
+}
+
+// Layers are the names of the Float8Linear layers.
+func (s *session) Layers() []string {
+	var names []string
+	for _, l := range s.layers {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+// Set replaces the content of a variable.
+func (s *session) Set(variable string, t *tensor.Tensor) error {
+	cells := s.cells[variable]
+	if len(cells) == 0 {
+		return fmt.Errorf("%s: %q is not one of the session's variables", name, variable)
+	}
+	v, err := fromTensor(t)
+	if err != nil {
+		return fmt.Errorf("%s: variable %q: %w", name, variable, err)
+	}
+	for _, c := range cells {
+		if old := c.value.(*kernel.Tensor); v.String() != old.String() {
+			return fmt.Errorf("%s: variable %q: got %s, want %s", name, variable, v, old)
+		}
+	}
+	for _, c := range cells {
+		c.value = v
+	}
+	return nil
+}
+
+// Run executes the model.
+func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (res *runtime.Result, err error) {
+	if s.closed {
+		return nil, fmt.Errorf("%s: the session is closed", name)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	values, err := s.bind(inputs)
+	if err != nil {
+		return nil, err
+	}
+	if s.arena == nil {
+		s.arena = s.newArena()
+	}
+	for _, l := range s.layers {
+		l.stats = runtime.LayerStats{Layer: l.name}
+	}
+	x := &exec{session: s, ctx: ctx}
+	err = guard(func() error {
+		out, err := x.run(s.main, nil, values)
+		if err != nil {
+			return err
+		}
+		res, err = s.result(out)
+		return err
+	})
+	if err != nil {
+		s.arena = nil // values of the failed run may still count there
+		return nil, err
+	}
+	return res, nil
+}
+
+func (s *session) newArena() *kernel.Arena {
+	limit := int64(0)
+	if s.opt.MaxMemory > 0 {
+		limit = max(1, s.opt.MaxMemory-s.budget.used)
+	}
+	a := kernel.NewArena(limit)
+	if s.backend.poison {
+		a.Poison()
+	}
+	return a
+}
+
+// result takes the outputs over.
+func (s *session) result(out []kernel.Value) (*runtime.Result, error) {
+	res := &runtime.Result{Values: make(map[string]runtime.Value, len(out))}
+	for i, n := range s.Outputs() {
+		v, err := toValue(out[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: output %q: %w", name, n, err)
+		}
+		kernel.Release(out[i])
+		res.Values[n] = v
+	}
+	for _, l := range s.layers {
+		res.Layers = append(res.Layers, l.stats)
+	}
+	return res, nil
+}
+
+// Close lets go of everything.
+func (s *session) Close() error {
+	s.closed = true
+	s.arena, s.main = nil, nil
+	clear(s.cells)
+	return nil
+}
