@@ -1,0 +1,115 @@
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+)
+
+// statusError is a status of ONNX Runtime's.
+type statusError struct {
+	code    int32
+	message string
+}
+
+func (e *statusError) Error() string { return e.message }
+
+// location is where in ONNX Runtime's own source a message was made.
+var location = regexp.MustCompile(`\S+\.(?:cc|cpp|cu|h|hpp):\d+ `)
+
+// clean is a message without what only ONNX Runtime's authors can read: the source file, the function's signature, the stack.
+func clean(s string) string {
+	s, _, _ = strings.Cut(s, "\nStacktrace:")
+	for {
+		at := location.FindStringIndex(s)
+		if at == nil {
+			break
+		}
+		s = s[:at[0]] + afterSignature(s[at[1]:])
+	}
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// afterSignature is what follows a C++ signature in s, such as "void f(int) const text"; s itself where none stands there.
+func afterSignature(s string) string {
+	s = strings.TrimSpace(s)
+	open := strings.IndexByte(s, '(')
+	if open >= 0 && strings.HasSuffix(s[:open], "operator") && strings.HasPrefix(s[open:], "()") {
+		if next := strings.IndexByte(s[open+2:], '('); next >= 0 {
+			open += 2 + next
+		}
+	}
+	if open < 0 || !strings.ContainsAny(s[:open], ": ") && !strings.HasSuffix(s[:open], "operator") {
+		return s
+	}
+	depth := 0
+	for i := open; i < len(s); i++ {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		if depth > 0 {
+			continue
+		}
+		rest := strings.TrimPrefix(strings.TrimSpace(s[i+1:]), "const ")
+		if strings.HasPrefix(rest, "[with ") {
+			if end := strings.Index(rest, "] "); end >= 0 {
+				rest = rest[end+2:]
+			}
+		}
+		return rest
+	}
+	return s
+}
+
+// The forms in which ONNX Runtime names a node.
+var (
+	ranNode    = regexp.MustCompile(`^Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: (.*)$`)
+	noKernel   = regexp.MustCompile(`Could not find an implementation for (\S+?)\((-?\d+)\) node with name '(.*?)'`)
+	noFunction = regexp.MustCompile(`(\S+)\((-?\d+)\) is not a registered function/op`)
+	noSchema   = regexp.MustCompile(`Error in Node:\s?(.*?) : No Op registered for (\S+) with domain_version of (-?\d+)`)
+	badType    = regexp.MustCompile(`Type '.*' of (?:input|output) parameter \(.*?\) of operator \((.*?)\) in node \((.*?)\) is invalid`)
+)
+
+// openError is what a failure to make a session means in the words of package runtime.
+func openError(err error) error {
+	status, ok := errors.AsType[*statusError](err)
+	if !ok {
+		return err
+	}
+	unsupported := func(node, op, opset, why string) error {
+		n, _ := strconv.ParseInt(opset, 10, 64)
+		return &runtime.UnsupportedError{Backend: name, Node: node, Op: op, Opset: n, Why: why}
+	}
+	if m := noKernel.FindStringSubmatch(status.message); m != nil {
+		return unsupported(m[3], m[1], m[2], "ONNX Runtime has no implementation for these element types")
+	}
+	if m := noFunction.FindStringSubmatch(status.message); m != nil {
+		return unsupported("", m[1], m[2], "")
+	}
+	if m := noSchema.FindStringSubmatch(status.message); m != nil {
+		return unsupported(m[1], m[2], m[3], "")
+	}
+	if m := badType.FindStringSubmatch(status.message); m != nil {
+		return unsupported(m[2], m[1], "", status.message)
+	}
+	return fmt.Errorf("%s: %w", name, status)
+}
+
+// runError is what a failed run means in the words of package runtime.
+func runError(err error) error {
+	status, ok := errors.AsType[*statusError](err)
+	if !ok {
+		return err
+	}
+	if m := ranNode.FindStringSubmatch(status.message); m != nil {
+		return &runtime.NodeError{Node: m[2], Op: m[1], Err: &statusError{code: status.code, message: m[3]}}
+	}
+	return fmt.Errorf("%s: %w", name, status)
+}
