@@ -1,8 +1,19 @@
 package arith
 
-import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+import (
+	"maps"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+)
 
 // Table is the package's operators.
 func Table() kernel.Table {
-	return kernel.Table{}
+	t := kernel.Table{
+		"Where": plain(where),
+		"Clip":  makeClip,
+	}
+	for _, family := range []kernel.Table{unaries(), activations(), binaries(), comparisons(), variadics(), casts()} {
+		maps.Copy(t, family)
+	}
+	return t
 }
