@@ -1,0 +1,36 @@
+package calibrate
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNotConverted says that a model has no Float8Linear: it has to be converted before it can be calibrated.
+var ErrNotConverted = errors.New("the model has no Float8Linear layer: it was not converted")
+
+// ErrFrozen says that a model's scales were frozen, and that a run would move them again.
+var ErrFrozen = errors.New("the scales of the model were frozen by an earlier calibration")
+
+// StateError says that a layer's state is not there, or not fit to go on from.
+type StateError struct {
+	Layer string
+	State string // the input of the operator, such as "scale_input"
+	Value string // what the node names there; "" where it names nothing
+	Why   string
+}
+
+// Error names layer, state and cause.
+func (e *StateError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("layer %q: %s: %s", e.Layer, e.State, e.Why)
+	}
+	return fmt.Sprintf("layer %q: %s %q: %s", e.Layer, e.State, e.Value, e.Why)
+}
+
+// SpreadError says why several ranks, or shards, cannot share the batches of a model.
+type SpreadError struct{ Over, Why string }
+
+// Error names what the run was to be spread over, and the cause.
+func (e *SpreadError) Error() string {
+	return fmt.Sprintf("the batches cannot be shared by %s: %s", e.Over, e.Why)
+}
