@@ -6,7 +6,6 @@ type tile struct {
 	a          *float32 // rows, each contiguous in k
 	lda        uintptr
 	b          *float32
-	ldb        uintptr
 	c          *float32
 	ldc        uintptr
 	k          uintptr

@@ -397,7 +397,7 @@ func (r *run) block(ws *worker, a rows, b cols, i, m0, m1, n0, n1 int) {
 		}
 	}
 	t := &ws.tile
-	t.lda, t.ldb = uintptr(a.stride)*4, uintptr(nr)*4
+	t.lda = uintptr(a.stride) * 4
 	for j0 := n0; j0 < n1; j0 += blockCols {
 		j1 := min(j0+blockCols, n1)
 		sums, ld := ws.acc[:], blockCols

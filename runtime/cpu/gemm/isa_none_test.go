@@ -1,3 +1,0 @@
-package gemm
-
-func available() []*isa { return []*isa{plain} }
