@@ -56,7 +56,10 @@ func compile(ctx context.Context, s *session) error {
 		}
 	}
 	s.main = prog
-	return c.finish(prog)
+	if err := c.finish(prog); err != nil {
+		return err
+	}
+	return s.fits(nil)
 }
 
 // graph lowers g. outer is the scope around it, or for a main graph one that knows no names.
@@ -102,6 +105,14 @@ func (c *compiler) graph(g *graph.Graph, around *scope, holder *graph.Node) (*pr
 			return nil, nil, fmt.Errorf("%s: output %q of graph %q: %w", name, o.Name, g.Name, err)
 		}
 		p.outputs = append(p.outputs, i)
+	}
+	p.declared = map[int]*graph.Type{}
+	for _, vs := range [][]*graph.Value{g.Values, g.Outputs} {
+		for _, v := range vs {
+			if i, ok := sc.names[v.Name]; ok && i != absent && v.Type != nil {
+				p.declared[i] = v.Type
+			}
+		}
 	}
 	return p, sc, nil
 }

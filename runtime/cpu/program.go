@@ -15,7 +15,8 @@ type program struct {
 	captures []capture
 	consts   map[int]*constant
 	steps    []*step
-	unread   []int // inputs and captures that no step reads
+	unread   []int               // inputs and captures that no step reads
+	declared map[int]*graph.Type // what the file says of values
 
 	// frame holds the values of a run. A program never calls itself, so that one is enough.
 	frame []kernel.Value
@@ -50,7 +51,9 @@ type step struct {
 
 	call kernel.Call
 	free []int // slots that nobody reads after this step
-	held []*step
+
+	held    []*step // the steps that a fused one stands for
+	inPlace bool    // may write over an input
 }
 
 // control is an operator that holds graphs.

@@ -31,6 +31,9 @@ func guard(f func() error) (err error) {
 
 // panicError is the error that a recovered panic stands for.
 func panicError(p any) error {
+	if stopped, ok := p.(kernel.Stopped); ok {
+		return stopped.Err
+	}
 	if _, fault := p.(interface{ Addr() uintptr }); fault { // what a fault's runtime.Error has and no other one
 		return fmt.Errorf("memory of the model could not be read: its file was cut short or its disk failed")
 	}

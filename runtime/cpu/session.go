@@ -21,6 +21,9 @@ type session struct {
 	main    *program
 	cells   map[string][]*constant // of Options.Variables
 	layers  []*layer
+	scratch int64 // what runs took beyond the values that their plan knew
+	planned runtime.Plan
+	shapes  string // those that planned is for
 	closed  bool
 }
 
@@ -86,12 +89,17 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (res
 	if err != nil {
 		return nil, err
 	}
+	if err := s.fits(inputs); err != nil {
+		return nil, err
+	}
 	if s.arena == nil {
 		s.arena = s.newArena()
 	}
 	for _, l := range s.layers {
 		l.stats = runtime.LayerStats{Layer: l.name}
 	}
+	s.pool.StopWhen(ctx.Err)
+	defer s.pool.StopWhen(nil)
 	x := &exec{session: s, ctx: ctx}
 	err = guard(func() error {
 		out, err := x.run(s.main, nil, values)
@@ -101,11 +109,38 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (res
 		res, err = s.result(out)
 		return err
 	})
+	if err == nil && s.opt.MaxMemory > 0 && s.planned.Unknown == 0 {
+		s.scratch = max(s.scratch, s.arena.Peak()-s.planned.Activations)
+	}
 	if err != nil {
 		s.arena = nil // values of the failed run may still count there
 		return nil, err
 	}
 	return res, nil
+}
+
+// fits refuses a run whose plan exceeds Options.MaxMemory. Without inputs it speaks of every run: of what the model itself fixes.
+func (s *session) fits(inputs map[string]runtime.Value) error {
+	if s.opt.MaxMemory <= 0 {
+		return nil
+	}
+	shapes := map[string]tensor.Shape{}
+	for n, v := range inputs {
+		if v.Kind == runtime.TensorValue && v.Tensor != nil {
+			shapes[n] = v.Tensor.Shape
+		}
+	}
+	if spelled := fmt.Sprint(shapes); spelled != s.shapes || s.shapes == "" {
+		p, err := s.Plan(shapes)
+		if err != nil {
+			return err
+		}
+		s.planned, s.shapes = p, spelled
+	}
+	if need := s.planned.Weights + s.planned.Activations; need > s.opt.MaxMemory {
+		return &runtime.MemoryError{Need: need, Have: s.opt.MaxMemory, For: "a run of the model"}
+	}
+	return nil
 }
 
 func (s *session) newArena() *kernel.Arena {

@@ -190,3 +190,6 @@ func (t *Tensor) Detach() []byte {
 	b.arena.mu.Unlock()
 	return t.Bytes
 }
+
+// Footprint is the number of bytes that an arena takes for a tensor of so many.
+func Footprint(bytes int64) int64 { return int64(classOf(int(bytes))) }

@@ -7,10 +7,35 @@ import (
 )
 
 // Pool is the threads that an operator may use.
-type Pool struct{ threads int }
+type Pool struct {
+	threads int
+	stop    atomic.Pointer[func() error]
+}
+
+// Stopped is what For panics with once the pool's stop says so. An engine recovers it.
+type Stopped struct{ Err error }
+
+// StopWhen makes For look before every range whether to go on: where stop gives an error, For panics with [Stopped] as soon as the ranges
+// under way are done. nil ends that.
+func (p *Pool) StopWhen(stop func() error) {
+	if stop == nil {
+		p.stop.Store(nil)
+		return
+	}
+	p.stop.Store(&stop)
+}
+
+// look panics where the pool is to stop.
+func look(stop *func() error) {
+	if stop != nil {
+		if err := (*stop)(); err != nil {
+			panic(Stopped{err})
+		}
+	}
+}
 
 // NewPool makes a pool of so many threads, at least one.
-func NewPool(threads int) *Pool { return &Pool{max(1, threads)} }
+func NewPool(threads int) *Pool { return &Pool{threads: max(1, threads)} }
 
 // Threads is how many ranges For works on at a time.
 func (p *Pool) Threads() int { return p.threads }
@@ -25,8 +50,10 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 	grain = max(1, grain)
 	ranges := (n + grain - 1) / grain
 	workers := min(p.threads, ranges)
+	stop := p.stop.Load()
 	if workers == 1 {
 		for lo := 0; lo < n; lo += grain {
+			look(stop)
 			f(lo, min(lo+grain, n))
 		}
 		return
@@ -44,6 +71,7 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 			if i >= ranges {
 				return
 			}
+			look(stop)
 			f(i*grain, min((i+1)*grain, n))
 		}
 	}
