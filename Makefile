@@ -4,9 +4,10 @@
 exhaustive:
 	go test ./float8 -run Exhaustive -exhaustive -timeout 60m -v
 
-# Writes float8/*_amd64.s and *_arm64.s.
+# Writes the assembly of float8, runtime/cpu/gemm and runtime/cpu/vec.
 generate-asm:
 	cd float8/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
+	cd runtime/cpu/vec/internal/asmgen && go run . -out ../../kernels_amd64.s
 
 # Pythons with pinned packages: the newest onnx and ONNX Runtime; ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is left out
 # aloud where it does not install; and the onnx whose node tests the CPU engine runs.
