@@ -69,6 +69,9 @@ func compareTensors(got, want *tensor.Tensor, tol tolerance) error {
 	if len(g) != len(w) {
 		return fmt.Errorf("%d bytes, want %d", len(g), len(w))
 	}
+	if want.DType == tensor.Float4E2M1 {
+		g, w = nibbles(g), nibbles(w)
+	}
 	decode, width := decoder(want.DType)
 	if decode == nil {
 		if !bytes.Equal(g, w) {
@@ -88,7 +91,8 @@ func compareTensors(got, want *tensor.Tensor, tol tolerance) error {
 	return nil
 }
 
-// decoder reads an element of a floating-point type; nil for types that are compared as bytes.
+// decoder reads an element of a floating-point type whose NaN has more than one code or whose zero has a sign; nil for types that are
+// compared as bytes.
 func decoder(d tensor.DType) (func([]byte) float64, int) {
 	le := binary.LittleEndian
 	switch d {
@@ -100,6 +104,27 @@ func decoder(d tensor.DType) (func([]byte) float64, int) {
 		return func(b []byte) float64 { return float64(float8.Float16(le.Uint16(b)).Float32()) }, 2
 	case tensor.BFloat16:
 		return func(b []byte) float64 { return float64(float8.BFloat16(le.Uint16(b)).Float32()) }, 2
+	case tensor.Float8E4M3FN:
+		return func(b []byte) float64 { return float64(float8.E4M3FN(b[0]).Float32()) }, 1
+	case tensor.Float8E5M2:
+		return func(b []byte) float64 { return float64(float8.E5M2(b[0]).Float32()) }, 1
+	case tensor.Float4E2M1:
+		return func(b []byte) float64 {
+			v := [8]float64{0, 0.5, 1, 1.5, 2, 3, 4, 6}[b[0]&7]
+			if b[0]&8 != 0 {
+				v = -v
+			}
+			return v
+		}, 1
 	}
 	return nil, 0
+}
+
+// nibbles is the codes of 4-bit elements, two to a byte and the low one first.
+func nibbles(b []byte) []byte {
+	out := make([]byte, 0, 2*len(b))
+	for _, x := range b {
+		out = append(out, x&15, x>>4)
+	}
+	return out
 }
