@@ -94,10 +94,18 @@ func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, 
 // use may depend on which rows a rank has.
 func (r *run) canShare() error {
 	n := r.group.Size()
+	over := fmt.Sprintf("%d ranks", n)
+	if d, says := r.source.(divisible); says && (n > 1 || r.opt.Shard.Count > 1) {
+		if err := d.Divisible(); err != nil {
+			if n == 1 {
+				over = fmt.Sprintf("%d shards", r.opt.Shard.Count)
+			}
+			return &SpreadError{over, err.Error()}
+		}
+	}
 	if n == 1 {
 		return nil
 	}
-	over := fmt.Sprintf("%d ranks", n)
 	defaults := map[string]bool{}
 	for _, i := range r.model.Graph.Initializers {
 		defaults[i.Name] = true

@@ -22,6 +22,9 @@ type Source interface {
 // A Source may say which inputs have rows; all have if it does not. Only these must be able to take part of a batch.
 type batcher interface{ Batched(input string) bool }
 
+// A Source may say why its batches cannot be divided, for ranks and for shards.
+type divisible interface{ Divisible() error }
+
 // Part is rows [lo, hi) of n that part i of count takes: parts are contiguous and in order, and the first n%count have one more row
 // than the others. So part 0 has a row wherever there is one.
 func Part(n, i, count int) (lo, hi int) {
