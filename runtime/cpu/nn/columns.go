@@ -4,8 +4,8 @@ package nn
 func (s *sliding) span(i, k int) (lo, hi int) {
 	first := s.before[i] - k*s.dilation[i] // the input of output 0 is -first
 	lo = ceilDiv(max(0, first), s.stride[i])
-	hi = min(s.out[i], ceilDiv(max(0, s.in[i]+first), s.stride[i]))
-	return min(lo, max(hi, 0)), max(hi, 0)
+	hi = max(0, min(s.out[i], ceilDiv(max(0, s.in[i]+first), s.stride[i])))
+	return min(lo, hi), hi
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
@@ -13,49 +13,73 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // at is the input index along axis i that output o reads with tap k; it may lie outside.
 func (s *sliding) at(i, o, k int) int { return o*s.stride[i] + k*s.dilation[i] - s.before[i] }
 
-// columns writes what the outputs lo to hi of one image read: a row for each channel and tap, as the weights are laid out, with hi-lo
-// elements. x starts at the first of the channels. Padding is 0.
-func columns[N number](s *sliding, dst, x []N, channels, lo, hi int) {
-	width := hi - lo
-	row := 0
-	for c := range channels {
-		xc := x[c*s.inSize:][:s.inSize]
-		for kd := range s.kernel[0] {
-			for kh := range s.kernel[1] {
-				for kw := range s.kernel[2] {
-					columnsOfTap(s, dst[row*width:][:width], xc, lo, kd, kh, kw)
-					row++
+// piece is a run of outputs that lie in one row.
+type piece struct {
+	at, n      int // of the columns
+	od, oh, ow int // the first output
+}
+
+// columns writes what outputs [j0, j1) of one image read: for each channel and tap k in [k0, k1), counted as the weights are laid out, a row
+// of j1-j0 elements; rows begin width apart. x starts at the first of the channels. Padding is 0.
+func columns[N number](s *sliding, dst []N, width int, x []N, k0, k1, j0, j1 int) {
+	var buf [64]piece
+	pieces := buf[:0]
+	for j := j0; j < j1; {
+		row, ow := j/s.out[2], j%s.out[2]
+		n := min(j1-j, s.out[2]-ow)
+		pieces = append(pieces, piece{j - j0, n, row / s.out[1], row % s.out[1], ow})
+		j += n
+	}
+	kw := k0 % s.kernel[2]
+	kh := k0 / s.kernel[2] % s.kernel[1]
+	kd := k0 / s.kernel[2] / s.kernel[1] % s.kernel[0]
+	x = x[k0/s.kernSize*s.inSize:]
+	st := s.stride[2]
+	for k := k0; k < k1; k++ {
+		first, last := s.spans[kw][0], s.spans[kw][1]
+		for i := range pieces {
+			p := &pieces[i]
+			seg := dst[p.at : p.at+p.n]
+			id, ih := s.at(0, p.od, kd), s.at(1, p.oh, kh)
+			a, b := max(first-p.ow, 0), min(last-p.ow, p.n) // what of seg lies inside
+			if uint(id) >= uint(s.in[0]) || uint(ih) >= uint(s.in[1]) || a >= b {
+				clear(seg)
+				continue
+			}
+			src := x[(id*s.in[1]+ih)*s.in[2]+s.at(2, p.ow+a, kw):]
+			if a > 0 {
+				clear(seg[:a])
+			}
+			if b < p.n {
+				clear(seg[b:])
+			}
+			seg = seg[a:b]
+			switch st {
+			case 1:
+				copy(seg, src)
+			case 2:
+				for l := range seg {
+					seg[l] = src[2*l]
+				}
+			default:
+				for l := range seg {
+					seg[l] = src[l*st]
 				}
 			}
 		}
-	}
-}
-
-// columnsOfTap writes one row of columns.
-func columnsOfTap[N number](s *sliding, dst, x []N, lo, kd, kh, kw int) {
-	first, last := s.span(2, kw)
-	st := s.stride[2]
-	for len(dst) > 0 {
-		o := lo / s.out[2]
-		w0 := lo % s.out[2]
-		n := min(len(dst), s.out[2]-w0)
-		seg := dst[:n]
-		dst, lo = dst[n:], lo+n
-		id, ih := s.at(0, o/s.out[1], kd), s.at(1, o%s.out[1], kh)
-		a, b := min(max(first-w0, 0), n), min(max(last-w0, 0), n) // what of seg lies inside
-		if uint(id) >= uint(s.in[0]) || uint(ih) >= uint(s.in[1]) || a >= b {
-			clear(seg)
-			continue
+		if k+1 == k1 {
+			break
 		}
-		clear(seg[:a])
-		clear(seg[b:])
-		src := x[(id*s.in[1]+ih)*s.in[2]+s.at(2, w0+a, kw):]
-		if st == 1 {
-			copy(seg[a:b], src)
-			continue
-		}
-		for i := range seg[a:b] {
-			seg[a+i] = src[i*st]
+		dst = dst[width:]
+		if kw++; kw == s.kernel[2] {
+			kw = 0
+			if kh++; kh == s.kernel[1] {
+				kh = 0
+				if kd++; kd == s.kernel[0] {
+					kd = 0
+					x = x[s.inSize:]
+				}
+			}
 		}
 	}
 }

@@ -64,27 +64,25 @@ func deformConv[F real](w *work[F], win *window, groups, offsetGroups int) error
 		return err
 	}
 	per, perOffset := cv.inC/groups, cv.inC/offsetGroups
-	fill := func(dst []F, n, g, lo, hi int) {
-		for ch := range per {
-			channel := g*per + ch
+	fill := func(dst []F, width, n, g, k0, k1, j0, j1 int) {
+		for k := k0; k < k1; k++ {
+			channel, tap := g*per+k/cv.kernSize, k%cv.kernSize
 			img := x[(n*cv.inC+channel)*cv.inSize:][:cv.inSize]
-			for tap := range cv.kernSize {
-				row := dst[(ch*cv.kernSize+tap)*(hi-lo):][:hi-lo]
-				at := (n*offsetGroups+channel/perOffset)*cv.kernSize + tap
-				dy, dx := offset[2*at*cv.outSize:][:cv.outSize], offset[(2*at+1)*cv.outSize:][:cv.outSize]
-				for i := range row {
-					p := lo + i
-					h := float64(cv.at(1, p/ow, tap/cv.kernel[2])) + float64(dy[p])
-					v := float64(cv.at(2, p%ow, tap%cv.kernel[2])) + float64(dx[p])
-					row[i] = bilinear(img, cv.in[1], cv.in[2], h, v)
-					if mask != nil {
-						row[i] *= mask[at*cv.outSize+p]
-					}
+			at := (n*offsetGroups+channel/perOffset)*cv.kernSize + tap
+			dy, dx := offset[2*at*cv.outSize:][:cv.outSize], offset[(2*at+1)*cv.outSize:][:cv.outSize]
+			row := dst[(k-k0)*width:][:j1-j0]
+			for i := range row {
+				p := j0 + i
+				h := float64(cv.at(1, p/ow, tap/cv.kernel[2])) + float64(dy[p])
+				v := float64(cv.at(2, p%ow, tap%cv.kernel[2])) + float64(dx[p])
+				row[i] = bilinear(img, cv.in[1], cv.in[2], h, v)
+				if mask != nil {
+					row[i] *= mask[at*cv.outSize+p]
 				}
 			}
 		}
 	}
-	return convolveTiles(w.Call, realOf[F](), cv, fill, nil, weight, bias, y)
+	return convolveFilled(w.Call, realOf[F](), cv, fill, nil, weight, bias, y)
 }
 
 // bilinear is the image at a point between pixels; pixels outside count as 0.

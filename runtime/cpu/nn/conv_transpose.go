@@ -130,11 +130,10 @@ func convTranspose[F real](w *work[F], o *transposing) error {
 		for m := 0; m < outs; m += chunk {
 			count := min(chunk, outs-m)
 			part := products[:count*per]
-			clear(part)
 			// products[(m,tap), pixel] = Σ over channels of w[channel, (m,tap)]·x[channel, pixel]
 			a := matrix[F]{weight[(g*ins*outs+m)*s.kernSize:], outs * s.kernSize, 1}.transposed()
 			b := rowMajor(x[(n*inC+g*ins)*s.outSize:], s.outSize)
-			addProduct(w.Pool, count*s.kernSize, s.outSize, ins, a, b, part, s.outSize)
+			multiply(w.Pool, count*s.kernSize, s.outSize, ins, a, factor[F]{matrix: b}, part, s.outSize, nil)
 			w.Pool.For(count, max(1, grain/max(1, per)), func(lo, hi int) {
 				for i := lo; i < hi; i++ {
 					ch := g*outs + m + i

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/gemm"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -52,8 +53,8 @@ func (cv *convolution) pointwise() bool {
 // depthwise says that every output channel reads one input channel.
 func (cv *convolution) depthwise() bool { return cv.inC == cv.groups && cv.groups > 1 }
 
-// tileElements bounds the columns that a worker holds at a time.
-const tileElements = 1 << 16
+// filler writes rows [k0, k1) of columns [j0, j1) of what image n reads in group g, rows width apart.
+type filler[N number] func(dst []N, width, n, g, k0, k1, j0, j1 int)
 
 // convolve computes y. bias may be nil.
 func convolve[N number](c *kernel.Call, d tensor.DType, cv *convolution, x, w, bias, y []N) error {
@@ -61,59 +62,94 @@ func convolve[N number](c *kernel.Call, d tensor.DType, cv *convolution, x, w, b
 		convolveDepthwise(c.Pool, cv, x, w, bias, y)
 		return nil
 	}
-	fill := func(dst []N, n, g, lo, hi int) {
-		per := cv.inC / cv.groups
-		columns(cv.sliding, dst, x[(n*cv.inC+g*per)*cv.inSize:], per, lo, hi)
+	per := cv.inC / cv.groups
+	fill := func(dst []N, width, n, g, k0, k1, j0, j1 int) {
+		columns(cv.sliding, dst, width, x[(n*cv.inC+g*per)*cv.inSize:], k0, k1, j0, j1)
 	}
-	var direct []N
 	if cv.pointwise() {
-		direct = x
+		return convolveFilled(c, d, cv, fill, x, w, bias, y)
 	}
-	return convolveTiles(c, d, cv, fill, direct, w, bias, y)
+	return convolveFilled(c, d, cv, fill, nil, w, bias, y)
 }
 
-// convolveTiles cuts the output pixels into tiles, has fill write the columns of each, and multiplies them by the weights. Where the
-// columns are the input itself, direct is that input.
-func convolveTiles[N number](c *kernel.Call, d tensor.DType, cv *convolution, fill func(dst []N, n, g, lo, hi int), direct, w, bias, y []N) error {
-	depth, outs := cv.depth(), cv.outC/cv.groups
-	if cv.outSize == 0 || cv.batch == 0 || outs == 0 {
+// convolveFilled multiplies the weights by the columns that fill writes. Where the columns are the input itself, direct is that input.
+func convolveFilled[N number](c *kernel.Call, d tensor.DType, cv *convolution, fill filler[N], direct, w, bias, y []N) error {
+	if cv.outSize == 0 || cv.batch == 0 || cv.outC == 0 {
 		return nil
 	}
+	if f, ok := any(fill).(filler[float32]); ok {
+		x32, _ := any(direct).([]float32)
+		w32, _ := any(w).([]float32)
+		b32, _ := any(bias).([]float32)
+		y32, _ := any(y).([]float32)
+		convolveGemm(c.Pool, cv, f, x32, w32, b32, y32)
+		return nil
+	}
+	return convolveTiles(c, d, cv, fill, w, bias, y)
+}
+
+// convolveGemm is a product for each group: weights [outs, depth] by columns [depth, pixels], of all images.
+func convolveGemm(pool *kernel.Pool, cv *convolution, fill filler[float32], direct, w, bias, y []float32) {
+	depth, outs := cv.depth(), cv.outC/cv.groups
+	for g := range cv.groups {
+		p := gemm.Problem{M: outs, N: cv.outSize, K: depth, Batch: cv.batch,
+			A: operand(rowMajor(w[g*outs*depth:], depth)),
+			C: gemm.Output{DType: tensor.Float32, Bytes: bytesOf(y), RowStride: cv.outSize, Offsets: make([]int, cv.batch)}}
+		for n := range cv.batch {
+			p.C.Offsets[n] = (n*cv.outC + g*outs) * cv.outSize
+		}
+		if bias != nil {
+			p.RowBias = bias[g*outs:][:outs]
+		}
+		if direct != nil {
+			p.B = operand(rowMajor(direct, cv.inSize))
+			p.B.Offsets = make([]int, cv.batch)
+			for n := range cv.batch {
+				p.B.Offsets[n] = (n*cv.inC + g*depth) * cv.inSize
+			}
+		} else {
+			p.Fill = func(dst []float32, width, i, k0, k1, j0, j1 int) { fill(dst, width, i, g, k0, k1, j0, j1) }
+		}
+		gemm.Run(pool, &p)
+	}
+}
+
+// tileElements bounds the columns that a worker holds at a time.
+const tileElements = 1 << 16
+
+// convolveTiles does the same with plain loops, a tile of pixels at a time.
+func convolveTiles[N number](c *kernel.Call, d tensor.DType, cv *convolution, fill filler[N], w, bias, y []N) error {
+	depth, outs := cv.depth(), cv.outC/cv.groups
 	tile := min(cv.outSize, max(16, tileElements/max(1, depth)))
 	tiles := ceilDiv(cv.outSize, tile)
 	var once sync.Once
 	var failed error
-	c.Pool.For(cv.batch*cv.groups*tiles, 1, func(from, to int) {
-		for job := from; job < to; job++ {
-			n, g, t := job/tiles/cv.groups, job/tiles%cv.groups, job%tiles
-			lo := t * tile
-			hi := min(lo+tile, cv.outSize)
-			var b matrix[N]
-			if direct != nil {
-				b = rowMajor(direct[(n*cv.inC+g*depth)*cv.inSize+lo:], cv.inSize)
-			} else {
-				mem, err := c.Mem.New(d, []int{depth, hi - lo})
-				if err != nil {
-					once.Do(func() { failed = err })
-					return
-				}
-				defer kernel.Release(mem)
-				b = rowMajor(kernel.Of[N](mem), hi-lo)
-				fill(b.data, n, g, lo, hi)
-			}
-			out := y[(n*cv.outC+g*outs)*cv.outSize+lo:]
-			for m := range outs {
-				row := out[m*cv.outSize:][:hi-lo]
-				v := N(0)
-				if bias != nil {
-					v = bias[g*outs+m]
-				}
-				for i := range row {
-					row[i] = v
-				}
-			}
-			loops(outs, hi-lo, depth, rowMajor(w[g*outs*depth:], depth), b, out, cv.outSize)
+	c.Pool.For(cv.batch*cv.groups*tiles, 1, func(job, _ int) {
+		n, g, t := job/tiles/cv.groups, job/tiles%cv.groups, job%tiles
+		lo := t * tile
+		hi := min(lo+tile, cv.outSize)
+		mem, err := c.Mem.New(d, []int{depth, hi - lo})
+		if err != nil {
+			once.Do(func() { failed = err })
+			return
 		}
+		defer kernel.Release(mem)
+		b := rowMajor(kernel.Of[N](mem), hi-lo)
+		if depth > 0 {
+			fill(b.data, hi-lo, n, g, 0, depth, lo, hi)
+		}
+		out := y[(n*cv.outC+g*outs)*cv.outSize+lo:]
+		for m := range outs {
+			row := out[m*cv.outSize:][:hi-lo]
+			v := N(0)
+			if bias != nil {
+				v = bias[g*outs+m]
+			}
+			for i := range row {
+				row[i] = v
+			}
+		}
+		loops(outs, hi-lo, depth, rowMajor(w[g*outs*depth:], depth), b, out, cv.outSize)
 	})
 	return failed
 }

@@ -4,5 +4,40 @@ import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 
 // Table is the package's operators.
 func Table() kernel.Table {
-	return kernel.Table{}
+	return kernel.Table{
+		"Conv":          makeConv,
+		"ConvInteger":   makeConvInteger,
+		"ConvTranspose": makeConvTranspose,
+		"DeformConv":    makeDeformConv,
+		"QLinearConv":   makeQLinearConv,
+
+		"AveragePool":       makeAveragePool,
+		"GlobalAveragePool": makeGlobalAveragePool,
+		"GlobalLpPool":      makeGlobalLpPool,
+		"GlobalMaxPool":     makeGlobalMaxPool,
+		"LpPool":            makeLpPool,
+		"MaxPool":           makeMaxPool,
+		"MaxUnpool":         makeMaxUnpool,
+
+		"BatchNormalization":    makeBatchNormalization,
+		"GroupNormalization":    makeGroupNormalization,
+		"InstanceNormalization": makeInstanceNormalization,
+		"LRN":                   makeLRN,
+		"LayerNormalization":    makeLayerNormalization,
+		"RMSNormalization":      makeRMSNormalization,
+
+		"GRU":  makeGRU,
+		"LSTM": makeLSTM,
+		"RNN":  makeRNN,
+
+		"Attention":           makeAttention,
+		"CausalConvWithState": makeCausalConvWithState,
+		"LinearAttention":     makeLinearAttention,
+		"RotaryEmbedding":     makeRotaryEmbedding,
+
+		"ai.onnx.preview.FlexAttention": makeFlexAttention,
+
+		"NegativeLogLikelihoodLoss": makeNegativeLogLikelihoodLoss,
+		"SoftmaxCrossEntropyLoss":   makeSoftmaxCrossEntropyLoss,
+	}
 }

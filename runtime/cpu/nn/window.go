@@ -35,6 +35,7 @@ type sliding struct {
 	kernel, stride, dilation  [maxSpatial]int
 	before, after             [maxSpatial]int // padding
 	inSize, outSize, kernSize int             // products
+	spans                     [][2]int        // of the last axis, for each tap: see span
 }
 
 // outShape is [n, c] and the real output axes.
@@ -103,6 +104,10 @@ func (s *sliding) sizes() error {
 			}
 			*p.to *= d
 		}
+	}
+	s.spans = make([][2]int, s.kernel[2])
+	for k := range s.spans {
+		s.spans[k][0], s.spans[k][1] = s.span(2, k)
 	}
 	return nil
 }

@@ -1,0 +1,35 @@
+package nn
+
+import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+
+// makeRNN is RNN: H = f(X·Wᵀ + H·Rᵀ + b).
+func makeRNN(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	o := readRecurrent(a, 1, "Tanh")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return o.pack(site), nil
+}
+
+// makeGRU is GRU.
+func makeGRU(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	o := readRecurrent(a, 3, "Sigmoid", "Tanh")
+	o.linearBeforeReset = a.int("linear_before_reset", 0) != 0
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return o.pack(site), nil
+}
+
+// makeLSTM is LSTM.
+func makeLSTM(site *kernel.Site) (kernel.Func, error) {
+	a := attributes(site)
+	o := readRecurrent(a, 4, "Sigmoid", "Tanh", "Tanh")
+	o.inputForget = a.int("input_forget", 0) != 0
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	return o.pack(site), nil
+}
