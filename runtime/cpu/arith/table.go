@@ -12,7 +12,7 @@ func Table() kernel.Table {
 		"Where": plain(where),
 		"Clip":  makeClip,
 	}
-	for _, family := range []kernel.Table{unaries(), activations(), binaries(), comparisons(), variadics(), casts(), quantizers()} {
+	for _, family := range []kernel.Table{unaries(), activations(), binaries(), comparisons(), variadics(), casts(), quantizers(), reductions()} {
 		maps.Copy(t, family)
 	}
 	return t
