@@ -12,7 +12,7 @@ func Table() kernel.Table {
 		"Where": plain(where),
 		"Clip":  makeClip,
 	}
-	for _, family := range []kernel.Table{unaries(), activations(), binaries(), comparisons(), variadics(), casts(), quantizers(), reductions()} {
+	for _, family := range []kernel.Table{unaries(), activations(), binaries(), comparisons(), variadics(), casts(), quantizers(), reductions(), axials()} {
 		maps.Copy(t, family)
 	}
 	return t
