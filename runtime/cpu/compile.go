@@ -236,6 +236,9 @@ func (c *compiler) unsupported(s *step, why string) error {
 // finish leaves out what nobody reads, gives each step its function and finds the end of every value's life.
 func (c *compiler) finish(p *program) error {
 	p.prune()
+	if !c.backend.plain {
+		c.fuse(p)
+	}
 	return c.make(p)
 }
 
@@ -250,13 +253,18 @@ func (c *compiler) make(p *program) error {
 					return err
 				}
 			}
-			continue
 		}
-		if s.fn != nil {
-			continue
-		}
-		if err := c.function(p, s, c.budget.take); err != nil {
-			return err
+		for _, part := range s.parts() {
+			mayPack := c.budget.take
+			if s.held != nil { // runs only where the fused step cannot
+				mayPack = func(int64) bool { return false }
+			}
+			if part.control != nil || part.fn != nil {
+				continue
+			}
+			if err := c.function(p, part, mayPack); err != nil {
+				return err
+			}
 		}
 	}
 	p.lives()

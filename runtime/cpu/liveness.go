@@ -64,7 +64,35 @@ func (p *program) lives() {
 	for i := range p.consts {
 		seen[i] = true
 	}
-	for _, s := range slices.Backward(p.steps) {
+	ends(p.steps, seen)
+	p.unread = nil
+	for _, i := range p.inputs {
+		if !seen[i] {
+			p.unread = append(p.unread, i)
+		}
+	}
+	for _, s := range p.steps {
+		if s.held == nil {
+			continue
+		}
+		for i := range seen {
+			seen[i] = false
+		}
+		for i := range p.consts {
+			seen[i] = true
+		}
+		for _, i := range append(s.in[:len(s.in):len(s.in)], s.out...) {
+			seen[i] = true
+		}
+		ends(s.held, seen)
+	}
+	p.frame = make([]kernel.Value, p.slots)
+}
+
+// ends gives each step the slots that end their life with it. seen are the slots that live on after the last step; those that the
+// steps read are among them afterwards.
+func ends(steps []*step, seen []bool) {
+	for _, s := range slices.Backward(steps) {
 		s.free = nil
 		s.call = kernel.Call{In: make([]kernel.Value, len(s.in)), Out: make([]kernel.Value, len(s.out)), Wanted: make([]bool, len(s.out)),
 			Dies: make([]bool, len(s.in))}
@@ -86,13 +114,6 @@ func (p *program) lives() {
 			}
 		}
 	}
-	p.unread = nil
-	for _, i := range p.inputs {
-		if !seen[i] {
-			p.unread = append(p.unread, i)
-		}
-	}
-	p.frame = make([]kernel.Value, p.slots)
 }
 
 func count(slots []int, i int) int {
