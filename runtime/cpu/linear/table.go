@@ -1,8 +1,40 @@
 package linear
 
-import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+import (
+	"math"
 
-// Table is the package's operators.
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+)
+
+// Table is the package's operators. Float8Linear is made by [NewFloat8Linear].
 func Table() kernel.Table {
-	return kernel.Table{}
+	return kernel.Table{
+		"MatMul": func(s *kernel.Site) (kernel.Func, error) {
+			o, err := NewMatMul(s)
+			if err != nil {
+				return nil, err
+			}
+			return func(c *kernel.Call) error { return o.Run(c, Fuse{}) }, nil
+		},
+		"Gemm": func(s *kernel.Site) (kernel.Func, error) {
+			o, err := NewGemm(s)
+			if err != nil {
+				return nil, err
+			}
+			return func(c *kernel.Call) error { return o.Run(c, Fuse{}) }, nil
+		},
+	}
+}
+
+// sameBits reports whether a and b are equal, a NaN to itself too.
+func sameBits(a, b []float32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return false
+		}
+	}
+	return true
 }
