@@ -1,0 +1,156 @@
+package runtimetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/ops"
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+func controlCases() []testCase {
+	return []testCase{
+		{"control/if", ifBranches},
+		{"control/loop", loop},
+		{"control/a loop without iterations", loopNever},
+		{"control/scan", scan},
+	}
+}
+
+// ifBranches: layers before, in both branches and after; the branch that is not taken reports nothing.
+func ifBranches(t *testing.T, e *engine) {
+	layers := map[string]*layerSpec{}
+	for i, name := range one("before", "then", "else", "after") {
+		layers[name] = newLayer(name, ops.Variant{}, tensor.Float32, 12, 12, false)
+		layers[name].scaleX = float32(10 + i)
+	}
+	m := newModel(modern)
+	g := m.Graph
+	input(g, "x", typ(tensor.Float32, "rows", 12))
+	input(g, "condition", typ(tensor.Bool))
+	layers["before"].add(m, g, "x", "a")
+	branch := func(name string) *graph.Graph {
+		b := &graph.Graph{Name: name}
+		layers[name].add(m, b, "a", name+".out")
+		output(b, name+".out", anyShape(tensor.Float32))
+		return b
+	}
+	node(g, "If", one("condition"), one("b"), graphAttr("then_branch", branch("then")), graphAttr("else_branch", branch("else")))
+	layers["after"].add(m, g, "b", "y")
+	for _, name := range one("a", "b", "y") {
+		output(g, name, anyShape(tensor.Float32))
+	}
+	s := e.open(t, m, runtime.Options{})
+	if want := one("before", "then", "else", "after"); !slices.Equal(s.Layers(), want) {
+		t.Fatalf("layers %q, want %q", s.Layers(), want)
+	}
+	shape := tensor.Shape{3, 12}
+	x := random(51, tensor.Float32, 36)
+	for _, condition := range []bool{true, false, true} {
+		taken, other := "then", "else"
+		if !condition {
+			taken, other = other, taken
+		}
+		res := run(t, s, feeds{"x": fromNumbers(tensor.Float32, shape, x), "condition": tensor.Bools(tensor.Shape{}, condition)})
+		// Each layer is held against what it really got, so that a rounding that falls the other way in one is not the next one's.
+		a, b := numbers(t, res.Values["a"].Tensor), numbers(t, res.Values["b"].Tensor)
+		e.near(t, "a", res.Values["a"], layers["before"].output(x, shape), e.tol.Sum)
+		e.near(t, "b", res.Values["b"], layers[taken].output(a, shape), e.tol.Sum)
+		e.near(t, "y", res.Values["y"], layers["after"].output(b, shape), e.tol.Sum)
+		checkStats(t, res, layers["before"], x)
+		checkStats(t, res, layers[taken], a)
+		checkStats(t, res, layers["after"], b)
+		i := slices.Index(s.Layers(), other)
+		if got := res.Layers[i]; got != (runtime.LayerStats{Layer: other, Counted: got.Counted}) {
+			t.Errorf("the branch that was not taken reports %+v", got)
+		}
+	}
+}
+
+// loopModel runs a layer on x, 2x, 4x, …, as often as the input trips says.
+func loopModel(l *layerSpec) *graph.Model {
+	m := newModel(modern)
+	g := m.Graph
+	input(g, "x", typ(tensor.Float32, "rows", l.k))
+	input(g, "trips", typ(tensor.Int64))
+	body := &graph.Graph{Name: "body"}
+	input(body, "i", typ(tensor.Int64))
+	input(body, "go_on", typ(tensor.Bool))
+	input(body, "value", anyShape(tensor.Float32))
+	constant(body, "two", scalar(2))
+	l.add(m, body, "value", "made")
+	node(body, "Mul", one("value", "two"), one("doubled"))
+	node(body, "Identity", one("go_on"), one("still"))
+	output(body, "still", typ(tensor.Bool))
+	output(body, "doubled", anyShape(tensor.Float32))
+	output(body, "made", anyShape(tensor.Float32))
+	node(g, "Loop", one("trips", "", "x"), one("last", "all"), graphAttr("body", body))
+	output(g, "last", anyShape(tensor.Float32))
+	output(g, "all", anyShape(tensor.Float32))
+	return m
+}
+
+func loop(t *testing.T, e *engine) {
+	l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
+	s := e.open(t, loopModel(l), runtime.Options{})
+	shape := tensor.Shape{2, 10}
+	for _, trips := range []int64{4, 1} {
+		x := random(52, tensor.Float32, 20)
+		in := feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, trips)}
+		res := run(t, s, in)
+		want := reference{dtype: tensor.Float32, shape: tensor.Shape{trips, 2, 6}}
+		for i := range trips {
+			y := l.output(x, shape)
+			want.value, want.weight = append(want.value, y.value...), append(want.weight, y.weight...)
+			if i+1 == trips {
+				// The largest of the iterations is the last one's.
+				checkStats(t, res, l, x)
+			}
+			for j := range x {
+				x[j] *= 2
+			}
+		}
+		e.near(t, "all", res.Values["all"], want, e.tol.Sum)
+		e.near(t, "last", res.Values["last"], reference{tensor.Float32, shape, x, nil}, 0)
+	}
+}
+
+func loopNever(t *testing.T, e *engine) {
+	l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
+	x := random(53, tensor.Float32, 20)
+	shape := tensor.Shape{2, 10}
+	res := e.once(t, loopModel(l), feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, 0)}, runtime.Options{})
+	if got := res.Layers[0]; got != (runtime.LayerStats{Layer: "layer", Counted: got.Counted}) {
+		t.Errorf("a layer that never ran reports %+v", got)
+	}
+	e.near(t, "last", res.Values["last"], reference{tensor.Float32, shape, x, nil}, 0)
+}
+
+// scan runs a layer over the rows of x and adds them up on the way.
+func scan(t *testing.T, e *engine) {
+	l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
+	m := newModel(modern)
+	g := m.Graph
+	input(g, "x", typ(tensor.Float32, "rows", 10))
+	constant(g, "start", tensor.Float32s(tensor.Shape{10}, make([]float32, 10)...))
+	body := &graph.Graph{Name: "body"}
+	input(body, "sum", typ(tensor.Float32, 10))
+	input(body, "row", typ(tensor.Float32, 10))
+	node(body, "Add", one("sum", "row"), one("next"))
+	l.add(m, body, "row", "made")
+	output(body, "next", typ(tensor.Float32, 10))
+	output(body, "made", typ(tensor.Float32, 6))
+	node(g, "Scan", one("start", "x"), one("total", "y"), graphAttr("body", body), graph.Int("num_scan_inputs", 1))
+	output(g, "total", anyShape(tensor.Float32))
+	output(g, "y", anyShape(tensor.Float32))
+	s := e.open(t, m, runtime.Options{})
+	for _, rows := range []int64{5, 2} {
+		x := random(54+uint64(rows), tensor.Float32, int(rows)*10)
+		res := run(t, s, feeds{"x": fromNumbers(tensor.Float32, tensor.Shape{rows, 10}, x)})
+		e.near(t, fmt.Sprintf("y of %d rows", rows), res.Values["y"], l.output(x, tensor.Shape{rows, 10}), e.tol.Sum)
+		checkStats(t, res, l, x)
+	}
+}
