@@ -25,7 +25,7 @@ import (
 
 // convertOptions are the flags of convert.
 type convertOptions struct {
-	out            string
+	outputs
 	recipe         string
 	historyLen     int
 	margin         int
@@ -40,9 +40,6 @@ type convertOptions struct {
 	observe        bool
 	emit           string
 	weights        string
-	report         string
-	externalData   bool
-	dryRun         bool
 	json           bool
 	quiet          bool
 	all            bool
@@ -195,7 +192,7 @@ func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *con
 	if err != nil {
 		return err
 	}
-	if err := o.probe(in); err != nil {
+	if err := o.probe(in, suggestOutput(in)); err != nil {
 		return err
 	}
 	file, err := onnxio.Open(in)
@@ -203,10 +200,8 @@ func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *con
 		return explainOpen(in, err)
 	}
 	defer file.Close()
-	for _, e := range file.External {
-		if err := o.refuse(in, e.Path); err != nil {
-			return err
-		}
+	if err := o.refuseData(file, suggestOutput(in)); err != nil {
+		return err
 	}
 	err = mapfile.Guard(func() error { return o.run(ctx, stdout, stderr, file, opt, start) })
 	return explainChange(file, err)
@@ -261,67 +256,6 @@ func (o *convertOptions) tell(ctx context.Context, stdout, stderr io.Writer, rep
 	}
 	o.advise(stderr, rep)
 	return nil
-}
-
-// afterwards marks an error that comes after the model has been written.
-func (o *convertOptions) afterwards(err error) error {
-	switch o.out {
-	case "-":
-		return written{"the model", err}
-	default:
-		if o.dryRun {
-			return err
-		}
-		return written{o.out, err}
-	}
-}
-
-// probe finds an output that cannot be written, or that is the input, before the slow work.
-func (o *convertOptions) probe(in string) error {
-	if err := o.refuse(in, in); err != nil {
-		return err
-	}
-	targets := []string{o.report}
-	if o.writesModel() {
-		targets = append(targets, o.out)
-	}
-	for _, t := range targets {
-		if t == "" {
-			continue
-		}
-		if err := atomicfile.Probe(t); err != nil {
-			return err
-		}
-	}
-	if o.report != "" && o.writesModel() && sameTarget(o.report, o.out) {
-		return hint(usagef("--report and --output name the same file %q", o.out), "--report %s",
-			shellWord(strings.TrimSuffix(o.out, filepath.Ext(o.out))+".json"))
-	}
-	return nil
-}
-
-// writesModel reports whether the model goes to a file.
-func (o *convertOptions) writesModel() bool { return !o.dryRun && o.out != "-" && o.out != "" }
-
-// refuse is the error of an output that is file, which belongs to the input in, by any of its names.
-func (o *convertOptions) refuse(in, file string) error {
-	if o.writesModel() && sameTarget(o.out, file) {
-		return hint(fmt.Errorf("output %q is the same file as the input %q", o.out, file), "-o %s", shellWord(suggestOutput(in)))
-	}
-	if o.report != "" && sameTarget(o.report, file) {
-		return hint(fmt.Errorf("report %q is the same file as the input %q", o.report, file), "--report report.json")
-	}
-	return nil
-}
-
-// sameTarget reports whether a and b are the same file, or would be if they existed.
-func sameTarget(a, b string) bool {
-	if atomicfile.SameFile(a, b) {
-		return true
-	}
-	dirA, errA := filepath.EvalSymlinks(filepath.Dir(a))
-	dirB, errB := filepath.EvalSymlinks(filepath.Dir(b))
-	return errA == nil && errB == nil && filepath.Base(a) == filepath.Base(b) && atomicfile.SameFile(dirA, dirB)
 }
 
 // rewrite runs the stages that --emit asks for.
