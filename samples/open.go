@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/safetensors"
 	"github.com/fp8rewrite/fp8rewrite/samples/npy"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -151,8 +152,30 @@ func (s *Set) read() error {
 
 // readers are the kinds of files by extension.
 var readers = map[string]func(s *Set, file string) error{
-	".npy": (*Set).readNpy,
-	".npz": (*Set).readNpz,
+	".npy":         (*Set).readNpy,
+	".npz":         (*Set).readNpz,
+	".safetensors": (*Set).readSafetensors,
+}
+
+func (s *Set) readSafetensors(file string) error {
+	f, err := safetensors.Open(file)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, f.Close)
+	s.files = append(s.files, file)
+	if len(f.Tensors) == 0 {
+		return fmt.Errorf("%s: no array in this file", file)
+	}
+	for _, t := range f.Tensors {
+		s.add(t.Name, &part{file: file, dtype: t.DType, shape: t.Shape, bytes: func() ([]byte, error) {
+			if s.closed {
+				return nil, errClosed
+			}
+			return t.Bytes()
+		}})
+	}
+	return nil
 }
 
 func (s *Set) readNpy(file string) error {

@@ -102,7 +102,7 @@ func parseZip(b []byte, opt Options) ([]*Array, error) {
 		return nil, errors.New("the file is empty")
 	}
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are names here, no paths
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // an array's name is no path
 		if n := min(len(b), 4); string(b[:n]) == "PK\x03\x04"[:n] {
 			return nil, fmt.Errorf("%w: a zip file without its directory: %w", ErrTruncated, err)
 		}
@@ -231,7 +231,7 @@ func (a *Array) Bytes() ([]byte, error) {
 // Verify compares the checksum of an array that is a view of a .npz file; others were compared while they were unpacked, and a .npy
 // file has none.
 func (a *Array) Verify() error {
-	if a.member == nil || !a.Mapped() {
+	if a.member == nil || a.member.Method != zip.Store {
 		return nil
 	}
 	return mapfile.Guard(func() error {

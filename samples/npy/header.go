@@ -324,7 +324,7 @@ func (l *literal) tuple() (tensor.Shape, error) {
 		if l.next(',') {
 			continue
 		}
-		if len(shape) == 1 {
+		if len(shape) == 1 && l.peek() == ')' {
 			return nil, fmt.Errorf("shape is a number, want a tuple")
 		}
 		if err := l.want(')'); err != nil {
