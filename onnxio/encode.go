@@ -489,14 +489,25 @@ func sameType(a, b *graph.Type) bool {
 	return a.Kind == b.Kind && a.DType == b.DType && a.HasShape == b.HasShape && slices.Equal(a.Shape, b.Shape) && sameType(a.Elem, b.Elem)
 }
 
-// typeProto is the message for t; denotations of from survive where the type is still a tensor.
+// typeProto is the message for t; denotations of from survive where the type is still of the same kind.
 func typeProto(from *onnxpb.TypeProto, t *graph.Type) *onnxpb.TypeProto {
-	if t == nil || t.Kind != graph.TensorKind {
-		return nil // another kind's details are in the message that it came from; without one nothing is known
+	if t == nil || t.Kind == graph.OtherKind {
+		return nil // this kind's details are in the message that it came from; without one nothing is known
 	}
+	was := patchOf(from).pb
 	pb := patchOf(from).own()
-	pb.SequenceType, pb.MapType, pb.OpaqueType, pb.SparseTensorType, pb.OptionalType = nil, nil, nil, nil, nil
-	tt := patchOf(pb.TensorType).own()
+	pb.TensorType, pb.SequenceType, pb.MapType, pb.OpaqueType, pb.SparseTensorType, pb.OptionalType = nil, nil, nil, nil, nil, nil
+	switch t.Kind {
+	case graph.SequenceKind:
+		pb.SequenceType = patchOf(was.SequenceType).own()
+		pb.SequenceType.ElemType = typeProto(pb.SequenceType.ElemType, t.Elem)
+		return pb
+	case graph.OptionalKind:
+		pb.OptionalType = patchOf(was.OptionalType).own()
+		pb.OptionalType.ElemType = typeProto(pb.OptionalType.ElemType, t.Elem)
+		return pb
+	}
+	tt := patchOf(was.TensorType).own()
 	pb.TensorType = tt
 	if tt.ElemType == nil || tt.GetElemType() != int32(t.DType) {
 		tt.ElemType = proto.Int32(int32(t.DType))
