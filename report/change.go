@@ -31,6 +31,11 @@ const (
 	WarnNotObservable    WarningCode = "not-observable"
 	WarnRecipeIgnored    WarningCode = "recipe-ignored"
 	WarnQDQRuntime       WarningCode = "qdq-runtime"
+	WarnDeadLayer        WarningCode = "dead-layer"
+	WarnOutlierLayer     WarningCode = "outlier-layer"
+	WarnAmaxSpike        WarningCode = "amax-spike"
+	WarnAmaxGrowing      WarningCode = "amax-growing"
+	WarnAmaxRejected     WarningCode = "amax-rejected"
 )
 
 // Changes lists every change in order, with the template of its sentence.
@@ -62,6 +67,16 @@ func Warnings() []CodeInfo[WarningCode] {
 		{WarnRecipeIgnored, "the model was converted with the recipe {have}; the recipe {want} of this run changes nothing"},
 		{WarnQDQRuntime, "pairs of QuantizeLinear and DequantizeLinear in float8 are for TensorRT: with its default optimizations ONNX " +
 			"Runtime refuses them or computes something else, so disable those to run the model there"},
+		// What a calibration measured stays out of these sentences: another device measures it a little differently.
+		{WarnDeadLayer, "the layer {layer} has seen no amax to make a scale from: {why}"},
+		{WarnOutlierLayer, "the largest amax of the {operand} of layer {layer} is over {limit} times the median over the layers: its ordinary elements " +
+			"lose that much of the range"},
+		{WarnAmaxSpike, "the {operand} of layer {layer} had its largest amax in step {step}, over {limit} times its own median: until that step " +
+			"leaves the history its scale is small"},
+		{WarnAmaxGrowing, "the amax of the {operand} of layer {layer} was still growing at the last step, by more than {percent}% over all steps " +
+			"before: more steps may find larger ones"},
+		{WarnAmaxRejected, "the {operand} of layer {layer} had amaxes that are not finite and did not enter the history; steps with NaN: {nan}, with " +
+			"infinity: {inf}"},
 	}
 }
 

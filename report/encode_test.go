@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -31,25 +32,28 @@ func encode(t testing.TB, r *report.Report) []byte {
 	return buf.Bytes()
 }
 
-// The golden file is the form of schema 1.0. It is rewritten only while that version has not been released; a later version gets a
-// file of its own and this one stays, for TestEveryVersionEverWrittenIsReadable.
+// The golden files are the form of the present schema, one for each kind. They are rewritten only while that version has not been
+// released; a later version gets files of its own and these stay, for TestEveryVersionEverWrittenIsReadable.
 func TestTheCanonicalFormIsTheGoldenFile(t *testing.T) {
-	golden := filepath.Join("testdata", "versions", report.SchemaVersion+".json")
-	got := encode(t, sample())
-	if *update {
-		if err := os.WriteFile(golden, got, 0o666); err != nil {
+	for _, make := range []func() *report.Report{sample, calibrated} {
+		r := make()
+		golden := filepath.Join("testdata", "versions", fmt.Sprintf("%s-%s.json", report.SchemaVersion, r.Kind))
+		got := encode(t, r)
+		if *update {
+			if err := os.WriteFile(golden, got, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("canonical form differs from %s; got:\n%s", golden, got)
-	}
-	if again := encode(t, sample()); !bytes.Equal(got, again) {
-		t.Error("two encodings of equal reports differ")
+		if !bytes.Equal(got, want) {
+			t.Errorf("canonical form differs from %s; got:\n%s", golden, got)
+		}
+		if again := encode(t, make()); !bytes.Equal(got, again) {
+			t.Error("two encodings of equal reports differ")
+		}
 	}
 }
 
@@ -160,6 +164,23 @@ func TestEncodeRefuses(t *testing.T) {
 		"a change outside the list":      {func(r *report.Report) { r.Changes[1].Code = "x" }, `changes[1]: code "x"`},
 		"a warning outside the list":     {func(r *report.Report) { r.Warnings[0].Code = "x" }, `warnings[0]: code "x"`},
 		"an unknown kind":                {func(r *report.Report) { r.Kind = "x" }, `kind is "x"`},
+		"a calibration without one":      {func(r *report.Report) { r.Kind = report.KindCalibrate }, `has a calibration where its kind is "calibrate"`},
+		"another kind with one":          {func(r *report.Report) { r.Calibration = new(report.Calibration) }, `has a calibration where`},
+		"an unknown state of gradients": {func(r *report.Report) {
+			r.Kind, r.Calibration = report.KindCalibrate, &report.Calibration{GradOutput: "lost"}
+		}, `calibration: grad_output is "lost"`},
+		"an unknown scaling": {func(r *report.Report) {
+			*r = *calibrated()
+			r.Calibration.Layers[0].Weight.Scaling = "fast"
+		}, `calibration: layers[0]: scaling "fast"`},
+		"amaxes of other steps": {func(r *report.Report) {
+			*r = *calibrated()
+			r.Calibration.Layers[1].Input.Amax = r.Calibration.Layers[1].Input.Amax[1:]
+		}, `calibration: layers[1]: 2 amaxes in 3 steps`},
+		"scales of other steps": {func(r *report.Report) {
+			*r = *calibrated()
+			r.Calibration.Layers[0].Input.Scale = nil
+		}, `calibration: layers[0]: 0 scales, want 3`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := sample()

@@ -2,17 +2,20 @@ package report
 
 // SchemaVersion is the version of the schema that Encode writes: major.minor. A minor step adds fields or codes; a major step
 // changes or removes one. Decode reads every version that was ever written, and newer minors of the same major.
-const SchemaVersion = "1.0"
+const SchemaVersion = "1.1"
 
 // Kind says which job made a report.
 type Kind string
 
-// KindConvert is a report of `fp8rewrite convert`.
-const KindConvert Kind = "convert"
+// The kinds.
+const (
+	KindConvert   Kind = "convert"   // of `fp8rewrite convert`
+	KindCalibrate Kind = "calibrate" // of `fp8rewrite calibrate`; it has no Layers and a Calibration
+)
 
 // Report is everything one job has to say. The field order is the order of the JSON; the class tag of a leaf says how two reports
-// are compared: exact fields must be equal, tolerant ones within a tolerance, volatile ones are ignored. A leaf of a version after
-// 1.0 names it in a since tag.
+// are compared: exact fields must be equal, tolerant ones within a tolerance, volatile ones are ignored. A field of a version after
+// 1.0 names it in a since tag, which holds for everything below it.
 type Report struct {
 	// SchemaVersion is set by Finish.
 	SchemaVersion string   `json:"schema_version" class:"exact"`
@@ -22,9 +25,11 @@ type Report struct {
 	State         State    `json:"state"`
 	// Layers has one entry for each MatMul, Gemm and Float8Linear of the input model, in graph order: a node before the nodes
 	// after it, the nodes of a subgraph at the place of the node that holds it.
-	Layers   []Layer   `json:"layers"`
-	Changes  []Change  `json:"changes"`
-	Warnings []Warning `json:"warnings"`
+	Layers []Layer `json:"layers"`
+	// Calibration is nil unless Kind is KindCalibrate.
+	Calibration *Calibration `json:"calibration" since:"1.1"`
+	Changes     []Change     `json:"changes"`
+	Warnings    []Warning    `json:"warnings"`
 	// Totals is computed by Finish.
 	Totals   Totals   `json:"totals"`
 	Volatile Volatile `json:"volatile"`

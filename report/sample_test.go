@@ -73,3 +73,33 @@ func sample() *report.Report {
 	r.Finish()
 	return r
 }
+
+// calibrated is a report of a calibration that uses every part of its section. Its numbers describe no real model.
+func calibrated() *report.Report {
+	r := sample()
+	r.Kind, r.Layers, r.Changes = report.KindCalibrate, nil, nil
+	r.Settings.Weights = "original"
+	r.State = report.State{Calibrated: false, DelayedLayers: 2, InitializedLayers: 1}
+	fc1 := report.CalibratedLayer{
+		Name: "fc1", Node: "/fc1/Gemm", Op: "Float8LinearOriginalWeight", StepsRun: 3, Initialized: true,
+		Input: report.CalibratedOperand{Scaling: report.ScalingDelayed, Amax: []report.Float32{3.5, 1.75, report.Float32(notANumber)},
+			Scale: []report.Float32{128, 128, 128}, History: []report.Float32{1.75, 3.5}, QuantScale: report.NewQuantScale([]float32{128}, false),
+			RejectedNaN: 1},
+		Weight: &report.CalibratedOperand{Scaling: report.ScalingDelayed, Amax: []report.Float32{0.5, 0.5, 0.5},
+			Scale: []report.Float32{896, 896, 896}, History: []report.Float32{0.5, 0.5}, QuantScale: report.NewQuantScale([]float32{896, 1792}, true)},
+	}
+	fc1.Input.SetCounts(4096, 4, 1024, 1)
+	head := report.CalibratedLayer{
+		Name: "head", Node: "", Graph: "If_3/then_branch", Op: "Float8LinearDynamic", StepsRun: 2,
+		Input: report.CalibratedOperand{Scaling: report.ScalingDynamic, Amax: []report.Float32{-1, 0, 2}, RejectedZero: 1},
+	}
+	r.Calibration = &report.Calibration{
+		Settings: report.CalibrationSettings{Data: "xxh64:60303ae22b998861", Steps: 3, BatchSize: 8, Rows: 20, Device: "cpu", AmaxInit: true,
+			Shard: "1/2", Ranks: 1},
+		GradOutput: report.GradInitial,
+		Layers:     []report.CalibratedLayer{fc1, head},
+	}
+	r.Warnings = []report.Warning{report.NewWarning(report.WarnAmaxRejected, "fc1", report.Text("input"), "fc1", 1, 0)}
+	r.Finish()
+	return r
+}

@@ -63,8 +63,15 @@ func (r *Report) check(codes bool) error {
 	if !codes {
 		return nil
 	}
-	if r.Kind != KindConvert {
-		return fmt.Errorf("kind is %q, want %q", cutMiddle(string(r.Kind), 40), KindConvert)
+	switch {
+	case r.Kind != KindConvert && r.Kind != KindCalibrate:
+		return fmt.Errorf("kind is %q, want %q or %q", cutMiddle(string(r.Kind), 40), KindConvert, KindCalibrate)
+	case (r.Kind == KindCalibrate) != (r.Calibration != nil):
+		return fmt.Errorf("kind is %q, and a report has a calibration where its kind is %q alone", r.Kind, KindCalibrate)
+	case r.Calibration != nil:
+		if err := r.Calibration.check(); err != nil {
+			return fmt.Errorf("calibration: %w", err)
+		}
 	}
 	for i, c := range r.Changes {
 		if !listed(Changes(), c.Code) {

@@ -25,13 +25,17 @@ const (
 	minName   = 20 // and in a narrow one, before columns are left out
 )
 
-// Table writes r for a terminal: the model and settings, a row for each layer, totals, then the reasons, changes and warnings in
-// words. Names from the model cannot break a line or steer the terminal. On a terminal too narrow for the table, names are cut and
+// Table writes r for a terminal: the model and settings, a row for each layer (or operand, of a calibration), totals, then the reasons,
+// changes and warnings in words. Names from the model cannot break a line or steer the terminal. On a terminal too narrow for the table, names are cut and
 // then whole columns left out, which a line below the table says.
 func Table(w io.Writer, r *report.Report, o Options) error {
 	var b strings.Builder
 	o.head(&b, r)
-	if err := o.layers(&b, r); err != nil {
+	rows := o.layers
+	if r.Calibration != nil {
+		rows = o.calibration
+	}
+	if err := rows(&b, r); err != nil {
 		return fmt.Errorf("report: table: %w", err)
 	}
 	o.reasons(&b, r)
@@ -71,7 +75,7 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
 	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
 	state := calibration(r.State)
-	if r.Totals.Rewritten == 0 && !holdsFloat8(r) {
+	if r.Calibration == nil && r.Totals.Rewritten == 0 && !holdsFloat8(r) {
 		state = "no float8 layers"
 	}
 	if r.Settings.Recipe != "" {
@@ -103,18 +107,20 @@ func holdsFloat8(r *report.Report) bool {
 
 // column is one column of the table. Those with a higher rank leave a narrow table first.
 type column struct {
-	title string
-	right bool
-	rank  int
+	title  string
+	right  bool
+	rank   int
+	dtypes bool // its cells are element types, which have short names
 }
 
 // The name and the rule stay in the narrowest table.
 var tableColumns = []column{
-	{"layer", false, 0}, {"op", false, 9}, {"rule or reason", false, 0}, {"shape", false, 2}, {"dtype", false, 5},
-	{"amax", true, 7}, {"scale", true, 6}, {"SQNR dB", true, 1}, {"saturated", true, 4}, {"flushed", true, 8}, {"bytes", true, 3},
+	{title: "layer"}, {title: "op", rank: 9}, {title: "rule or reason"}, {title: "shape", rank: 2}, {title: "dtype", rank: 5, dtypes: true},
+	{title: "amax", right: true, rank: 7}, {title: "scale", right: true, rank: 6}, {title: "SQNR dB", right: true, rank: 1},
+	{title: "saturated", right: true, rank: 4}, {title: "flushed", right: true, rank: 8}, {title: "bytes", right: true, rank: 3},
 }
 
-const nameColumn, ruleColumn, dtypeColumn = 0, 2, 4
+const nameColumn, ruleColumn = 0, 2
 
 // layers writes the table itself.
 func (o Options) layers(b *strings.Builder, r *report.Report) error {
@@ -126,27 +132,34 @@ func (o Options) layers(b *strings.Builder, r *report.Report) error {
 	t := &r.Totals
 	footer := []string{count(t.Rewritten) + " of " + layers(t.Layers), "", "rewritten", short(t.Elements), "", "", "", "",
 		count(t.Saturated), count(t.Flushed), change(size(t.BytesBefore), size(t.BytesAfter))}
-	shown, left := o.fit(rows, footer)
+	return o.sheet(b, tableColumns, rows, footer, ruleColumn)
+}
 
+// sheet writes rows under the columns that fit; footer may be nil. Each row's color goes to the cell of the column painted.
+func (o Options) sheet(b *strings.Builder, cols []column, rows []row, footer []string, painted int) error {
+	shown, left := o.fit(cols, rows, footer)
 	pick := func(cells []string, p paint) []string {
+		if cells == nil {
+			return nil
+		}
 		picked := make([]string, len(shown))
 		for i, c := range shown {
 			picked[i] = o.paint(p, cells[c])
 		}
 		return picked
 	}
-	titles := make([]string, len(tableColumns))
-	for i, c := range tableColumns {
+	titles := make([]string, len(cols))
+	for i, c := range cols {
 		titles[i] = c.title
 	}
 	g := grid{titles: pick(titles, bold), footer: pick(footer, bold)}
 	for _, c := range shown {
-		g.right = append(g.right, tableColumns[c].right)
+		g.right = append(g.right, cols[c].right)
 	}
 	for _, row := range rows {
 		cells := pick(row.cells, "")
 		for i, c := range shown {
-			if c == ruleColumn {
+			if c == painted {
 				cells[i] = o.paint(row.paint, cells[i])
 			}
 		}
@@ -230,38 +243,44 @@ func layerRow(l *report.Layer) row {
 
 // fit chooses the columns to show, as indices, and the titles of those left out. Where the table is too wide it shortens element
 // types, then leaves out columns, then cuts names to the room that is left.
-func (o Options) fit(rows []row, footer []string) (shown []int, left []string) {
-	widths := make([]int, len(tableColumns))
+func (o Options) fit(cols []column, rows []row, footer []string) (shown []int, left []string) {
+	widths := make([]int, len(cols))
 	measure := func(c int) {
-		widths[c] = max(columns(tableColumns[c].title), columns(footer[c]))
+		widths[c] = columns(cols[c].title)
+		if footer != nil {
+			widths[c] = max(widths[c], columns(footer[c]))
+		}
 		for _, r := range rows {
 			widths[c] = max(widths[c], columns(r.cells[c]))
 		}
 	}
-	gone := make([]bool, len(tableColumns))
+	gone := make([]bool, len(cols))
 	room := func() int { // what is left for names
 		rest := o.Width
-		for c := range tableColumns {
+		for c := range cols {
 			if c != nameColumn && !gone[c] {
 				rest -= widths[c] + 2
 			}
 		}
 		return rest
 	}
-	for c := range tableColumns {
+	for c := range cols {
 		measure(c)
 	}
 	narrow := func() bool { return o.Width > 0 && room() < min(widths[nameColumn], minName) }
-	if narrow() {
-		for _, r := range rows {
-			r.cells[dtypeColumn] = shortDTypes.Replace(r.cells[dtypeColumn])
+	for c := range cols {
+		if !cols[c].dtypes || !narrow() {
+			continue
 		}
-		measure(dtypeColumn)
+		for _, r := range rows {
+			r.cells[c] = shortDTypes.Replace(r.cells[c])
+		}
+		measure(c)
 	}
 	for narrow() {
 		worst := nameColumn
-		for c := range tableColumns {
-			if !gone[c] && tableColumns[c].rank > tableColumns[worst].rank {
+		for c := range cols {
+			if !gone[c] && cols[c].rank > cols[worst].rank {
 				worst = c
 			}
 		}
@@ -272,8 +291,8 @@ func (o Options) fit(rows []row, footer []string) (shown []int, left []string) {
 	}
 	// A wide column that left may have made room for narrow ones that left before it.
 	for rank := 1; o.Width > 0 && rank < 10; rank++ {
-		for c := range tableColumns {
-			if gone[c] && tableColumns[c].rank == rank {
+		for c := range cols {
+			if gone[c] && cols[c].rank == rank {
 				gone[c] = false
 				gone[c] = narrow()
 			}
@@ -284,11 +303,13 @@ func (o Options) fit(rows []row, footer []string) (shown []int, left []string) {
 		for _, r := range rows {
 			r.cells[nameColumn] = cut(r.cells[nameColumn], names)
 		}
-		footer[nameColumn] = cut(footer[nameColumn], names)
+		if footer != nil {
+			footer[nameColumn] = cut(footer[nameColumn], names)
+		}
 	}
-	for c := range tableColumns {
+	for c := range cols {
 		if gone[c] {
-			left = append(left, tableColumns[c].title)
+			left = append(left, cols[c].title)
 		} else {
 			shown = append(shown, c)
 		}

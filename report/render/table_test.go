@@ -100,6 +100,48 @@ func hostile() *report.Report {
 	return r
 }
 
+// calibration has an operand of every kind; its numbers describe no real model.
+func calibration() *report.Report {
+	r := model()
+	r.Kind, r.Layers, r.Changes = report.KindCalibrate, nil, nil
+	operand := func(rejected int64, amax ...report.Float32) report.CalibratedOperand {
+		o := report.CalibratedOperand{Scaling: report.ScalingDelayed, Amax: amax, Scale: make([]report.Float32, len(amax)), History: amax,
+			QuantScale: report.NewQuantScale([]float32{125.08833}, false), RejectedNaN: rejected}
+		o.SetCounts(1<<20, 327, 1<<17, 0)
+		return o
+	}
+	nan, inf := report.Float32(math.NaN()), report.Float32(math.Inf(1))
+	weight := operand(0, 0.5, 0.5, 0.5, 0.5)
+	weight.QuantScale = report.NewQuantScale([]float32{896, 1792}, true)
+	dynamic := report.CalibratedOperand{Scaling: report.ScalingDynamic, Amax: []report.Float32{0, 0, 0, 0}, RejectedZero: 4}
+	r.Calibration = &report.Calibration{
+		Settings:   report.CalibrationSettings{Steps: 4, BatchSize: 8, Rows: 32, Device: "cpu", AmaxInit: true, Shard: "2/4", Ranks: 4, Freeze: true},
+		GradOutput: report.GradInitial,
+		Layers: []report.CalibratedLayer{
+			{Name: "model.layers.0.self_attn.q_proj", Op: "Float8LinearOriginalWeight", StepsRun: 4, Initialized: true, Input: operand(0, 1, 2, 3, 3.5), Weight: &weight},
+			{Name: "model.layers.0.mlp.down_proj", Op: "Float8Linear", StepsRun: 3, Initialized: true, Input: operand(1, 448, nan, inf, -1)},
+			{Name: "head", Graph: "If_3/then_branch", Op: "Float8LinearDynamic", StepsRun: 4, Input: dynamic},
+		},
+	}
+	r.Warnings = []report.Warning{report.NewWarning(report.WarnAmaxRejected, "model.layers.0.mlp.down_proj", report.Text("input"), "model.layers.0.mlp.down_proj", 1, 1)}
+	r.State = report.State{DelayedLayers: 2, InitializedLayers: 2, Calibrated: true}
+	r.Finish()
+	return r
+}
+
+func hostileCalibration() *report.Report {
+	r := calibration()
+	base := r.Calibration.Layers[0]
+	r.Calibration.Layers = nil
+	for _, l := range hostile().Layers {
+		c := base
+		c.Name, c.Graph, c.Op = l.Name, l.Graph, l.Op
+		r.Calibration.Layers = append(r.Calibration.Layers, c)
+	}
+	r.Calibration.Settings.Device, r.Calibration.Settings.Shard = "\x1b[2J", "1/2\n"
+	return r
+}
+
 func table(t testing.TB, r *report.Report, o render.Options) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -128,6 +170,10 @@ func TestTablesAreTheGoldenFiles(t *testing.T) {
 		"color":    {model(), render.Options{Width: 100, Color: true}},
 		"hostile":  {hostile(), render.Options{Width: 120}},
 		"empty":    {empty, render.Options{}},
+
+		"calibration":         {calibration(), render.Options{}},
+		"calibration_width80": {calibration(), render.Options{Width: 80}},
+		"calibration_hostile": {hostileCalibration(), render.Options{Width: 120}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := table(t, c.r, c.o)
@@ -149,7 +195,7 @@ func TestTablesAreTheGoldenFiles(t *testing.T) {
 }
 
 func TestEveryLineFitsTheTerminal(t *testing.T) {
-	for _, r := range []*report.Report{model(), hostile()} {
+	for _, r := range []*report.Report{model(), hostile(), calibration(), hostileCalibration()} {
 		for _, width := range []int{60, 72, 80, 100, 120, 160, 200} {
 			inTable := false
 			for text := range strings.Lines(table(t, r, render.Options{Width: width})) {
@@ -164,8 +210,12 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 }
 
 func TestNoNameReachesTheTerminalUnescaped(t *testing.T) {
-	for _, o := range []render.Options{{}, {Width: 80}, {All: true}} {
-		got := table(t, hostile(), o)
+	for i, o := range []render.Options{{}, {Width: 80}, {All: true}, {}} {
+		r := hostile()
+		if i == 3 {
+			r = hostileCalibration()
+		}
+		got := table(t, r, o)
 		if !utf8.ValidString(got) {
 			t.Error("not UTF-8")
 		}
