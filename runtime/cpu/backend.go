@@ -36,7 +36,8 @@ func (b *backend) Open(ctx context.Context, m *graph.Model, opt runtime.Options)
 	if opt.Threads <= 0 {
 		opt.Threads = goruntime.GOMAXPROCS(0)
 	}
-	s := &session{backend: b, model: m, opt: opt, pool: kernel.NewPool(opt.Threads), budget: newBudget(opt.MaxMemory)}
+	s := &session{backend: b, model: m, opt: opt, pool: kernel.NewPool(opt.Threads), budget: newBudget(opt.MaxMemory),
+		cells: map[string][]*constant{}}
 	if err := guard(func() error { return compile(ctx, s) }); err != nil {
 		return nil, err
 	}
