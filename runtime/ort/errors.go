@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 )
 
@@ -77,8 +78,8 @@ var (
 	badType    = regexp.MustCompile(`Type '.*' of (?:input|output) parameter \(.*?\) of operator \((.*?)\) in node \((.*?)\) is invalid`)
 )
 
-// openError is what a failure to make a session means in the words of package runtime.
-func openError(err error) error {
+// openError is what a failure to make a session of model means in the words of package runtime.
+func openError(model *graph.Model, err error) error {
 	status, ok := errors.AsType[*statusError](err)
 	if !ok {
 		return err
@@ -91,7 +92,7 @@ func openError(err error) error {
 		return unsupported(m[3], m[1], m[2], "ONNX Runtime has no implementation for these element types")
 	}
 	if m := noFunction.FindStringSubmatch(status.message); m != nil {
-		return unsupported("", m[1], m[2], "")
+		return unsupported(findOp(model, m[1]))
 	}
 	if m := noSchema.FindStringSubmatch(status.message); m != nil {
 		return unsupported(m[1], m[2], m[3], "")
@@ -100,6 +101,22 @@ func openError(err error) error {
 		return unsupported(m[2], m[1], "", status.message)
 	}
 	return fmt.Errorf("%s: %w", name, status)
+}
+
+// findOp describes the first node of operator op, such as "com.example:Attention", of which ONNX Runtime does not say where it stands.
+func findOp(model *graph.Model, op string) (node, name, opset, why string) {
+	domain, typ, ok := strings.Cut(op, ":")
+	if !ok {
+		domain, typ = "", op
+	}
+	model.Graph.Walk(func(g *graph.Graph) {
+		for _, n := range g.Nodes {
+			if node == "" && n.OpType == typ && graph.CanonicalDomain(n.Domain) == graph.CanonicalDomain(domain) {
+				node = n.Name
+			}
+		}
+	})
+	return node, op, strconv.FormatInt(model.OpsetVersion(domain), 10), ""
 }
 
 // runError is what a failed run means in the words of package runtime.

@@ -51,7 +51,7 @@ func (l *library) open(ctx context.Context, p *prepared, threads int) (s *sessio
 	}
 	var options uintptr
 	if err := l.call(fnCreateSessionOptions, uintptr(unsafe.Pointer(&options))); err != nil {
-		return s, openError(err)
+		return s, openError(p.model, err)
 	}
 	defer l.release(fnReleaseSessionOptions, options)
 	if err := errors.Join(
@@ -60,7 +60,7 @@ func (l *library) open(ctx context.Context, p *prepared, threads int) (s *sessio
 		l.call(fnSetInterOpThreads, options, 1),
 		l.call(fnSetLogSeverity, options, logFatal),
 	); err != nil {
-		return s, openError(err)
+		return s, openError(p.model, err)
 	}
 	if err := s.create(ctx, options); err != nil {
 		return s, err
@@ -96,7 +96,7 @@ func (s *session) create(ctx context.Context, options uintptr) error {
 		if err != nil {
 			return err
 		}
-		return openError(l.call(fnCreateSessionArray, l.env, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), options, uintptr(unsafe.Pointer(&s.handle))))
+		return openError(s.model, l.call(fnCreateSessionArray, l.env, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), options, uintptr(unsafe.Pointer(&s.handle))))
 	}
 	if s.folder, err = os.MkdirTemp("", "fp8rewrite-ort-"); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (s *session) create(ctx context.Context, options uintptr) error {
 		return err
 	}
 	if err := l.call(fnCreateSession, l.env, uintptr(file), options, uintptr(unsafe.Pointer(&s.handle))); err != nil {
-		return openError(err)
+		return openError(s.model, err)
 	}
 	// ONNX Runtime maps the weights. Where the system lets a mapped file be deleted, nothing is left behind even if the process is
 	// killed; elsewhere Close does it.
