@@ -23,6 +23,9 @@ func Table() kernel.Table {
 			}
 			return func(c *kernel.Call) error { return o.Run(c, Fuse{}) }, nil
 		},
+		"MatMulInteger": func(*kernel.Site) (kernel.Func, error) { return matMulInteger, nil },
+		"QLinearMatMul": func(*kernel.Site) (kernel.Func, error) { return qLinearMatMul, nil },
+		"Einsum":        newEinsumFunc,
 	}
 }
 
