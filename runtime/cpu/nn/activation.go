@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 )
 
 // activation is a function inside a recurrent cell, applied in place.
@@ -74,13 +76,9 @@ func apply[F real](f activation, x []F, clip F) {
 	}
 	switch f.name {
 	case "tanh":
-		for i, v := range x {
-			x[i] = F(math.Tanh(float64(v)))
-		}
+		tanh(x)
 	case "sigmoid":
-		for i, v := range x {
-			x[i] = sigmoid(v)
-		}
+		sigmoid(x)
 	case "relu":
 		for i, v := range x {
 			x[i] = max(v, 0)
@@ -92,7 +90,27 @@ func apply[F real](f activation, x []F, clip F) {
 	}
 }
 
-func sigmoid[F real](v F) F { return F(1 / (1 + math.Exp(-float64(v)))) }
+// tanh replaces every element by its hyperbolic tangent.
+func tanh[F real](x []F) {
+	if x32, ok := any(x).([]float32); ok {
+		vec.Tanh(x32, x32)
+		return
+	}
+	for i, v := range x {
+		x[i] = F(math.Tanh(float64(v)))
+	}
+}
+
+// sigmoid replaces every element v by 1/(1+e^-v).
+func sigmoid[F real](x []F) {
+	if x32, ok := any(x).([]float32); ok {
+		vec.Sigmoid(x32, x32)
+		return
+	}
+	for i, v := range x {
+		x[i] = F(1 / (1 + math.Exp(-float64(v))))
+	}
+}
 
 // of is the rarer functions.
 func (f activation) of(v float64) float64 {

@@ -184,7 +184,14 @@ func appendCache[F real](w *work[F], h *headed[F], in, out int) (past int, err e
 	if err != nil {
 		return 0, err
 	}
-	w.Pool.For(h.batch*h.count, max(1, grain/max(1, rows*h.size)), func(lo, hi int) {
+	joinRows(w.Pool, all, old, h, past)
+	return past, nil
+}
+
+// joinRows writes old, past rows of every head, and then the rows of h to all, which becomes what h is.
+func joinRows[F real](p *kernel.Pool, all, old []F, h *headed[F], past int) {
+	rows := past + h.rows
+	p.For(h.batch*h.count, max(1, grain/max(1, rows*h.size)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			dst := all[i*rows*h.size:][:rows*h.size]
 			n := copy(dst, old[i*past*h.size:][:past*h.size])
@@ -196,7 +203,6 @@ func appendCache[F real](w *work[F], h *headed[F], in, out int) (past int, err e
 	})
 	h.rows = rows
 	h.heads = headsOf4D(all, h.count, rows, h.size)
-	return past, nil
 }
 
 // readMask reads the input at i, which broadcasts to [batch, heads, queries, keys]: a bool says what is looked at, a number is added. With
@@ -226,8 +232,8 @@ func (a *attention[F]) readMask(w *work[F], i int, pad bool) error {
 			}
 		}
 	}
-	a.bias, a.biasKeys = v, keys
-	copy(a.biasStride[:], kernel.BroadcastStrides(t.Shape, full))
+	a.addend.v, a.addend.keys = v, keys
+	copy(a.stride[:], kernel.BroadcastStrides(t.Shape, full))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 )
 
 // heads is an array of [batch, head, row, element] as it lies: elements are neighbours, the rest has distances of its own.
@@ -36,24 +37,27 @@ type attention[F real] struct {
 	q, k, v, out           heads[F]
 
 	scale, softcap F // softcap 0 is none
-	// bias is added to the scores: element (batch, head, query, key) lies at the sum of index times stride, for the first biasKeys keys; the
-	// others are masked.
-	bias       []F
-	biasStride [4]int
-	biasKeys   int
+	addend[F]
+	more *addend[F] // another one, or nil
 	// causal masks keys beyond past+query with masked.
 	causal bool
 	past   int
 	// lengths, where given, is how many keys each batch has; the others are masked.
 	lengths []int
-	masked  F // what a masked score gets added, or for causal becomes: -Inf
+	masked  F    // what is added to a masked score
+	replace bool // a masked score becomes masked instead
 
 	// scores, where wanted, is [batch, qHeads, queries, keys] at a stage: see the constants.
 	scores []F
 	stage  int
+}
 
-	// keepMasked makes causal replace the score, instead of adding, as the contrib operators do.
-	keepMasked bool
+// addend is an array that is added to the scores: element (batch, head, query, key) lies at the sum of index times stride, for the first keys;
+// the other keys are masked. nil is none.
+type addend[F real] struct {
+	v      []F
+	stride [4]int
+	keys   int
 }
 
 // The stages at which scores can be looked at.
@@ -103,27 +107,17 @@ func (a *attention[F]) tile(scores []F, b, h, lo, hi int) {
 
 // weigh makes a row of products probabilities.
 func (a *attention[F]) weigh(s []F, b, h, query int) {
-	for i := range s {
-		s[i] *= a.scale
-	}
+	scaleTo(s, s, a.scale)
 	a.keep(rawScores, s, b, h, query)
 	if a.softcap > 0 {
-		for i, v := range s {
-			s[i] = a.softcap * F(math.Tanh(float64(v/a.softcap)))
-		}
+		scaleTo(s, s, 1/a.softcap)
+		tanh(s)
+		scaleTo(s, s, a.softcap)
 	}
 	a.keep(cappedScores, s, b, h, query)
-	if a.bias != nil {
-		at := b*a.biasStride[0] + h*a.biasStride[1] + query*a.biasStride[2]
-		n := min(a.biasKeys, len(s))
-		if step := a.biasStride[3]; step == 1 {
-			addTo(s[:n], a.bias[at:])
-		} else {
-			for i := range n {
-				s[i] += a.bias[at+i*step]
-			}
-		}
-		a.mask(s[n:])
+	a.add(&a.addend, s, b, h, query)
+	if a.more != nil {
+		a.add(a.more, s, b, h, query)
 	}
 	if a.causal {
 		if beyond := a.past + query + 1; beyond < len(s) {
@@ -138,9 +132,26 @@ func (a *attention[F]) weigh(s []F, b, h, query int) {
 	a.keep(probabilities, s, b, h, query)
 }
 
+// add adds a row of what is to be added.
+func (a *attention[F]) add(t *addend[F], s []F, b, h, query int) {
+	if t.v == nil {
+		return
+	}
+	at := b*t.stride[0] + h*t.stride[1] + query*t.stride[2]
+	n := min(t.keys, len(s))
+	if step := t.stride[3]; step == 1 {
+		addTo(s[:n], t.v[at:])
+	} else {
+		for i := range n {
+			s[i] += t.v[at+i*step]
+		}
+	}
+	a.mask(s[n:])
+}
+
 // mask masks scores.
 func (a *attention[F]) mask(s []F) {
-	if a.keepMasked {
+	if a.replace {
 		for i := range s {
 			s[i] = a.masked
 		}
@@ -160,6 +171,13 @@ func (a *attention[F]) keep(stage int, s []F, b, h, query int) {
 
 // softmax replaces s by exp(s-max)/Σexp(s-max). A row of nothing but -Inf becomes NaN, as the formula says.
 func softmax[F real](s []F) {
+	if len(s) == 0 {
+		return
+	}
+	if s32, ok := any(s).([]float32); ok {
+		vec.MulScalar(s32, s32, 1/vec.ExpSum(s32, s32, vec.Maximum(s32)))
+		return
+	}
 	top := F(math.Inf(-1))
 	for _, v := range s {
 		top = max(top, v)
@@ -167,8 +185,5 @@ func softmax[F real](s []F) {
 	for i, v := range s {
 		s[i] = F(math.Exp(float64(v - top)))
 	}
-	f := 1 / sum(s)
-	for i := range s {
-		s[i] *= f
-	}
+	scaleTo(s, s, 1/sum(s))
 }

@@ -76,9 +76,9 @@ func causalConv[F real](w *work[F], silu bool) error {
 				addTap(out, padded[k:], f, 1)
 			}
 			if silu {
-				for j, v := range out {
-					out[j] = v * sigmoid(v)
-				}
+				gate := append([]F(nil), out...)
+				sigmoid(gate)
+				multiplyBy(out, gate)
 			}
 		}
 	})

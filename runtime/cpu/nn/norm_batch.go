@@ -91,9 +91,8 @@ func batchNormalization[F real](w *work[F], o *batchNorm) error {
 		for job := from; job < to; job++ {
 			f, s := factor[job%channels], shift[job%channels]
 			out := y[job*area:][:area]
-			for i, v := range x[job*area:][:area] {
-				out[i] = F(v*f) + s
-			}
+			scaleTo(out, x[job*area:][:area], f)
+			shiftTo(out, out, s)
 		}
 	})
 	return nil

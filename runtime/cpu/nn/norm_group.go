@@ -87,9 +87,9 @@ func groupNormalization[F real](w *work[F], epsilon F, groups int, perGroup bool
 					i = g
 				}
 				scale, bias := p[1][i], p[2][i]
-				for j, v := range out[k*area:][:area] {
-					out[k*area+j] = F(v*scale) + bias
-				}
+				channel := out[k*area:][:area]
+				scaleTo(channel, channel, scale)
+				shiftTo(channel, channel, bias)
 			}
 		}
 	})

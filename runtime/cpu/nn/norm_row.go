@@ -185,21 +185,13 @@ func normalizeRow[F real](y, x, scale, bias []F, epsilon F) (mean, inverse F) {
 	mean = sum(x) / n
 	inverse = 1 / F(math.Sqrt(float64(sumSquares(x, mean)/n+epsilon)))
 	y = y[:len(x)]
-	switch {
-	case scale == nil:
-		for i, v := range x {
-			y[i] = (v - mean) * inverse
-		}
-	case bias == nil:
-		scale = scale[:len(x)]
-		for i, v := range x {
-			y[i] = (v - mean) * inverse * scale[i]
-		}
-	default:
-		scale, bias = scale[:len(x)], bias[:len(x)]
-		for i, v := range x {
-			y[i] = F((v-mean)*inverse*scale[i]) + bias[i]
-		}
+	shiftTo(y, x, -mean)
+	scaleTo(y, y, inverse)
+	if scale != nil {
+		multiplyBy(y, scale)
+	}
+	if bias != nil {
+		addTo(y, bias)
 	}
 	return mean, inverse
 }
@@ -225,11 +217,11 @@ func rmsNormalization[F real](w *work[F], o *rowNorm) error {
 	return nil
 }
 
-// rmsRow writes x/√(mean(x²)+ε)·scale. y may be x.
-func rmsRow[F real](y, x, scale []F, epsilon F) {
-	inverse := 1 / F(math.Sqrt(float64(sumSquares(x, 0)/F(len(x))+epsilon)))
-	y, scale = y[:len(x)], scale[:len(x)]
-	for i, v := range x {
-		y[i] = v * inverse * scale[i]
-	}
+// rmsRow writes x/√(mean(x²)+ε)·scale and returns 1/√(mean(x²)+ε). y may be x.
+func rmsRow[F real](y, x, scale []F, epsilon F) (inverse F) {
+	inverse = 1 / F(math.Sqrt(float64(sumSquares(x, 0)/F(len(x))+epsilon)))
+	y = y[:len(x)]
+	scaleTo(y, x, inverse)
+	multiplyBy(y, scale)
+	return inverse
 }

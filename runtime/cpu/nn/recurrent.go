@@ -326,13 +326,6 @@ func (q *recurrence[F]) step(p *kernel.Pool, t int) {
 	}
 }
 
-func addTo[F real](x, y []F) {
-	y = y[:len(x)]
-	for i, v := range y {
-		x[i] += v
-	}
-}
-
 // plainCell: h = f(x·W + h·R + b)
 func (q *recurrence[F]) plainCell(_ int, gate, product, h, _ []F) {
 	addTo(gate, product)
@@ -348,10 +341,7 @@ func (q *recurrence[F]) gatesOfGatedCell(_ int, gate, product, h, _ []F) {
 	if q.linearBeforeReset {
 		return
 	}
-	reset := gate[n : 2*n]
-	for i, v := range h {
-		reset[i] *= v
-	}
+	multiplyBy(gate[n:2*n], h)
 }
 
 // gatedCell: h = (1-update)·g(hidden) + update·h
@@ -362,9 +352,7 @@ func (q *recurrence[F]) gatedCell(_ int, gate, product, h, _ []F) {
 		if q.bias != nil {
 			addTo(recurrent, q.bias)
 		}
-		for i, v := range reset {
-			recurrent[i] *= v
-		}
+		multiplyBy(recurrent, reset)
 	}
 	addTo(hidden, recurrent)
 	apply(q.functions[1], hidden, F(q.clip))
@@ -404,7 +392,6 @@ func (q *recurrence[F]) longShortCell(_ int, gate, product, h, c []F) {
 	apply(q.functions[0], out, clip)
 	copy(cell, c)
 	apply(q.functions[2], cell, clip)
-	for i, o := range out {
-		h[i] = o * cell[i]
-	}
+	copy(h, out)
+	multiplyBy(h, cell)
 }

@@ -1,69 +1,82 @@
 package nn
 
-// sum adds up x in eight lanes, which are then joined in a fixed order: the result depends on x alone.
+import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
+
+// Float32 goes through package vec, float64 through loops. Either way a sum is taken in an order that depends on its length alone.
+
+// sum is Σ x.
 func sum[F real](x []F) F {
-	var l [8]F
-	for len(x) >= 8 {
-		l[0] += x[0]
-		l[1] += x[1]
-		l[2] += x[2]
-		l[3] += x[3]
-		l[4] += x[4]
-		l[5] += x[5]
-		l[6] += x[6]
-		l[7] += x[7]
-		x = x[8:]
+	if x32, ok := any(x).([]float32); ok {
+		return F(vec.Sum(x32))
 	}
-	for i, v := range x {
-		l[i] += v
+	s := F(0)
+	for _, v := range x {
+		s += v
 	}
-	return join(&l)
+	return s
 }
 
-// sumSquares is the sum of (x-mean)², in the same order as sum.
-func sumSquares[F real](x []F, mean F) F {
-	var l [8]F
-	for len(x) >= 8 {
-		d0, d1, d2, d3 := x[0]-mean, x[1]-mean, x[2]-mean, x[3]-mean
-		d4, d5, d6, d7 := x[4]-mean, x[5]-mean, x[6]-mean, x[7]-mean
-		l[0] += F(d0 * d0)
-		l[1] += F(d1 * d1)
-		l[2] += F(d2 * d2)
-		l[3] += F(d3 * d3)
-		l[4] += F(d4 * d4)
-		l[5] += F(d5 * d5)
-		l[6] += F(d6 * d6)
-		l[7] += F(d7 * d7)
-		x = x[8:]
+// sumSquares is Σ (x-shift)².
+func sumSquares[F real](x []F, shift F) F {
+	if x32, ok := any(x).([]float32); ok {
+		return F(vec.SumSquares(x32, float32(shift)))
 	}
-	for i, v := range x {
-		d := v - mean
-		l[i] += F(d * d)
+	s := F(0)
+	for _, v := range x {
+		d := v - shift
+		s += F(d * d)
 	}
-	return join(&l)
+	return s
 }
 
-// dot is Σ x·y, in the same order as sum.
-func dot[F real](x, y []F) F {
-	var l [8]F
+// addTo adds y, which may be longer, to x.
+func addTo[F real](x, y []F) {
 	y = y[:len(x)]
-	for len(x) >= 8 {
-		l[0] += F(x[0] * y[0])
-		l[1] += F(x[1] * y[1])
-		l[2] += F(x[2] * y[2])
-		l[3] += F(x[3] * y[3])
-		l[4] += F(x[4] * y[4])
-		l[5] += F(x[5] * y[5])
-		l[6] += F(x[6] * y[6])
-		l[7] += F(x[7] * y[7])
-		x, y = x[8:], y[8:]
+	if x32, ok := any(x).([]float32); ok {
+		y32, _ := any(y).([]float32)
+		vec.Add(x32, x32, y32)
+		return
 	}
-	for i, v := range x {
-		l[i] += F(v * y[i])
+	for i, v := range y {
+		x[i] += v
 	}
-	return join(&l)
 }
 
-func join[F real](l *[8]F) F {
-	return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+// multiplyBy multiplies x by y, which may be longer.
+func multiplyBy[F real](x, y []F) {
+	y = y[:len(x)]
+	if x32, ok := any(x).([]float32); ok {
+		y32, _ := any(y).([]float32)
+		vec.Mul(x32, x32, y32)
+		return
+	}
+	for i, v := range y {
+		x[i] *= v
+	}
+}
+
+// scaleTo writes x·f to y, which may be x.
+func scaleTo[F real](y, x []F, f F) {
+	if x32, ok := any(x).([]float32); ok {
+		y32, _ := any(y).([]float32)
+		vec.MulScalar(y32[:len(x32)], x32, float32(f))
+		return
+	}
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] = v * f
+	}
+}
+
+// shiftTo writes x+d to y, which may be x.
+func shiftTo[F real](y, x []F, d F) {
+	if x32, ok := any(x).([]float32); ok {
+		y32, _ := any(y).([]float32)
+		vec.AddScalar(y32[:len(x32)], x32, float32(d))
+		return
+	}
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] = v + d
+	}
 }

@@ -37,6 +37,13 @@ func Table() kernel.Table {
 
 		"ai.onnx.preview.FlexAttention": makeFlexAttention,
 
+		"com.microsoft.Attention":                        makeContribAttention,
+		"com.microsoft.EmbedLayerNormalization":          makeEmbedLayerNormalization,
+		"com.microsoft.FusedMatMul":                      makeFusedMatMul,
+		"com.microsoft.MultiHeadAttention":               makeMultiHeadAttention,
+		"com.microsoft.SkipLayerNormalization":           makeSkipLayerNormalization(false),
+		"com.microsoft.SkipSimplifiedLayerNormalization": makeSkipLayerNormalization(true),
+
 		"NegativeLogLikelihoodLoss": makeNegativeLogLikelihoodLoss,
 		"SoftmaxCrossEntropyLoss":   makeSoftmaxCrossEntropyLoss,
 	}
