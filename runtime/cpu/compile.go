@@ -173,10 +173,7 @@ func (c *compiler) node(sc *scope, n *graph.Node) error {
 	f := c.functions[callee{graph.CanonicalDomain(n.Domain), n.OpType, n.Overload}]
 	switch {
 	case layer:
-		done, err := c.layer(sc, s, f)
-		if done || err != nil {
-			return err
-		}
+		c.layer(s)
 	case f != nil:
 		return c.call(sc, s, f)
 	case n.Is("Constant"):
@@ -260,6 +257,12 @@ func (c *compiler) make(p *program) error {
 				mayPack = func(int64) bool { return false }
 			}
 			if part.control != nil || part.fn != nil {
+				continue
+			}
+			if part.layer != nil {
+				if err := c.product(p, part); err != nil {
+					return err
+				}
 				continue
 			}
 			if err := c.function(p, part, mayPack); err != nil {

@@ -109,15 +109,11 @@ type fused struct {
 func (*fused) programs() []*program { return nil }
 
 func (h *fused) run(x *exec, frame []kernel.Value, c *kernel.Call) error {
-	done, err := false, error(nil)
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				err = panicError(p)
-			}
-		}()
+	done := false
+	err := guarded(func() (err error) {
 		done, err = h.fast(x, c)
-	}()
+		return err
+	})
 	if done || err != nil {
 		return err
 	}

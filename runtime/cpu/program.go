@@ -47,7 +47,8 @@ type step struct {
 	fn       kernel.Func
 	control  control
 	captures []int // slots that the graphs inside read
-	layers   bool  // is a Float8Linear, or holds one
+	layer    *layer
+	layers   bool // is a Float8Linear, or holds one
 
 	call kernel.Call
 	free []int // slots that nobody reads after this step

@@ -107,7 +107,7 @@ func (x *exec) step(s *step, f []kernel.Value) error {
 	if s.control != nil {
 		err = s.control.run(x, f, c)
 	} else {
-		err = call(s.fn, c)
+		err = guarded(func() error { return s.fn(c) })
 	}
 	if err != nil {
 		return x.failed(s, err)
@@ -130,14 +130,14 @@ func (x *exec) step(s *step, f []kernel.Value) error {
 	return nil
 }
 
-// call is fn with its panics as errors.
-func call(fn kernel.Func, c *kernel.Call) (err error) {
+// guarded is f with its panics as errors, in a goroutine that guard prepared.
+func guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicError(p)
 		}
 	}()
-	return fn(c)
+	return f()
 }
 
 // failed is the error of a step.
