@@ -59,6 +59,38 @@ func Table() kernel.Table {
 		"OptionalHasElement": makeOptionalHasElement,
 		"OptionalGetElement": makeOptionalGetElement,
 
+		// resize.go, gridsample.go, col2im.go, roi.go, nms.go, image.go
+		"Resize":            makeResize,
+		"Upsample":          makeUpsample,
+		"GridSample":        makeGridSample,
+		"AffineGrid":        makeAffineGrid,
+		"Col2Im":            makeCol2Im,
+		"RoiAlign":          makeRoiAlign,
+		"MaxRoiPool":        makeMaxRoiPool,
+		"NonMaxSuppression": makeNonMaxSuppression,
+		"ImageDecoder":      makeImageDecoder,
+
+		// dft.go, window.go
+		"DFT":             makeDFT,
+		"STFT":            makeSTFT,
+		"HannWindow":      window(hann),
+		"HammingWindow":   window(hamming),
+		"BlackmanWindow":  window(blackman),
+		"MelWeightMatrix": makeMelWeightMatrix,
+
+		// text.go, tfidf.go
+		"StringNormalizer": makeStringNormalizer,
+		"StringConcat":     makeStringConcat,
+		"StringSplit":      makeStringSplit,
+		"RegexFullMatch":   makeRegexFullMatch,
+		"TfIdfVectorizer":  makeTfIdfVectorizer,
+
+		// gather.go, label.go, tree.go
 		"ai.onnx.ml.ArrayFeatureExtractor": makeArrayFeatureExtractor,
+		"ai.onnx.ml.LabelEncoder":          makeLabelEncoder,
+		"ai.onnx.ml.Binarizer":             makeBinarizer,
+		"ai.onnx.ml.Scaler":                makeScaler,
+		"ai.onnx.ml.Normalizer":            makeNormalizer,
+		"ai.onnx.ml.TreeEnsemble":          makeTreeEnsemble,
 	}
 }
