@@ -6,14 +6,30 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
 // parameters are the float attributes of an activation and their defaults.
 type parameters map[string]float32
 
+// function1 is a function of one real number, with a loop of its own for float32 where there is one.
+type function1 struct {
+	f32 func(dst, src []float32)
+	f   func(float64) float64
+}
+
+// loops are the function's loops.
+func (f function1) loops() loops1 {
+	l := loops1{f32: f.f32, f64: through[float64](f.f)}
+	if l.f32 == nil {
+		l.f32 = through[float32](f.f)
+	}
+	return l
+}
+
 // activation is the Maker of a function of one real number with float attributes.
-func activation(defaults parameters, f func(p func(string) float64) func(float64) float64) kernel.Maker {
+func activation(defaults parameters, f func(p func(string) float64) function1) kernel.Maker {
 	return func(s *kernel.Site) (kernel.Func, error) {
 		want := attrs{}
 		for name := range defaults {
@@ -23,7 +39,7 @@ func activation(defaults parameters, f func(p func(string) float64) func(float64
 			return nil, err
 		}
 		g := f(func(name string) float64 { return number(s, name, defaults[name]) })
-		return apply(tensor.Undefined, loops1{f32: through[float32](g), f64: through[float64](g)}.of), nil
+		return apply(tensor.Undefined, g.loops().of), nil
 	}
 }
 
@@ -86,15 +102,15 @@ func makeGelu(s *kernel.Site) (kernel.Func, error) {
 	if err := check(s, attrs{"approximate": graph.AttrString}); err != nil {
 		return nil, err
 	}
-	f := gelu
+	f := function1{gelu32(), gelu}
 	switch a := s.Node.AttrString("approximate", "none"); a {
 	case "none":
 	case "tanh":
-		f = tanhGelu
+		f = function1{tanhGelu32(), tanhGelu}
 	default:
 		return nil, fmt.Errorf("attribute \"approximate\" is %q, want \"none\" or \"tanh\"", a)
 	}
-	return apply(tensor.Undefined, loops1{f32: through[float32](f), f64: through[float64](f)}.of), nil
+	return apply(tensor.Undefined, f.loops().of), nil
 }
 
 // hardSigmoid is max(0, min(1, alpha·x+beta)), NaN for NaN.
@@ -132,57 +148,57 @@ func activations() kernel.Table {
 	none := parameters{}
 	alpha := func(v float32) parameters { return parameters{"alpha": v} }
 	return kernel.Table{
-		"Relu": simple(loops1{f32: relu[float32], f64: relu[float64], i8: relu[int8], i16: relu[int16], i32: relu[int32],
+		"Relu": simple(loops1{f32: relu32, f64: relu[float64], i8: relu[int8], i16: relu[int16], i32: relu[int32],
 			i64: relu[int64]}),
 		"LeakyRelu": makeLeakyRelu,
 		"Gelu":      makeGelu,
 		"Shrink":    makeShrink,
-		"Sigmoid":   function(sigmoid),
+		"Sigmoid":   vectored(vec.Sigmoid, sigmoid),
 		"Softplus":  function(softplus),
 		"Softsign":  function(func(x float64) float64 { return x / (1 + math.Abs(x)) }),
 		"Mish":      function(func(x float64) float64 { return x * math.Tanh(softplus(x)) }),
-		"HardSigmoid": activation(parameters{"alpha": 0.2, "beta": 0.5}, func(p func(string) float64) func(float64) float64 {
+		"HardSigmoid": activation(parameters{"alpha": 0.2, "beta": 0.5}, func(p func(string) float64) function1 {
 			a, b := p("alpha"), p("beta")
-			return func(x float64) float64 { return hardSigmoid(x, a, b) }
+			return function1{hardSigmoid32(a, b), func(x float64) float64 { return hardSigmoid(x, a, b) }}
 		}),
-		"HardSwish": activation(none, func(func(string) float64) func(float64) float64 {
-			return func(x float64) float64 { return x * hardSigmoid(x, 1.0/6, 0.5) }
+		"HardSwish": activation(none, func(func(string) float64) function1 {
+			return function1{hardSwish32(), func(x float64) float64 { return x * hardSigmoid(x, 1.0/6, 0.5) }}
 		}),
-		"ThresholdedRelu": activation(alpha(1), func(p func(string) float64) func(float64) float64 {
+		"ThresholdedRelu": activation(alpha(1), func(p func(string) float64) function1 {
 			a := p("alpha")
-			return func(x float64) float64 {
+			return function1{f: func(x float64) float64 {
 				if x > a {
 					return x
 				}
 				return 0
-			}
+			}}
 		}),
-		"Elu": activation(alpha(1), func(p func(string) float64) func(float64) float64 {
+		"Elu": activation(alpha(1), func(p func(string) float64) function1 {
 			a := p("alpha")
-			return func(x float64) float64 {
+			return function1{f: func(x float64) float64 {
 				if x >= 0 {
 					return x
 				}
 				return a * math.Expm1(x)
-			}
+			}}
 		}),
-		"Celu": activation(alpha(1), func(p func(string) float64) func(float64) float64 {
+		"Celu": activation(alpha(1), func(p func(string) float64) function1 {
 			a := p("alpha")
-			return func(x float64) float64 { return max(0, x) + min(0, a*math.Expm1(x/a)) }
+			return function1{f: func(x float64) float64 { return max(0, x) + min(0, a*math.Expm1(x/a)) }}
 		}),
 		"Selu": activation(parameters{"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
-			func(p func(string) float64) func(float64) float64 {
+			func(p func(string) float64) function1 {
 				a, g := p("alpha"), p("gamma")
-				return func(x float64) float64 {
+				return function1{f: func(x float64) float64 {
 					if x > 0 {
 						return g * x
 					}
 					return g * a * math.Expm1(x)
-				}
+				}}
 			}),
-		"Swish": activation(alpha(1), func(p func(string) float64) func(float64) float64 {
+		"Swish": activation(alpha(1), func(p func(string) float64) function1 {
 			a := p("alpha")
-			return func(x float64) float64 { return x * sigmoid(a*x) }
+			return function1{swish32(a), func(x float64) float64 { return x * sigmoid(a*x) }}
 		}),
 	}
 }

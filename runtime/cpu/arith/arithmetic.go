@@ -95,9 +95,6 @@ func loopsOf(o op) loops2 {
 		i64: intLoop[int64](o), u8: uintLoop[uint8](o), u16: uintLoop[uint16](o), u32: uintLoop[uint32](o), u64: uintLoop[uint64](o)}
 }
 
-// float32Loop is a loop of float32.
-func float32Loop(o op) func(dst, a, b []float32) { return floatLoop[float32](o) }
-
 func add[T numeric](dst, a, b []T) {
 	a, b = a[:len(dst)], b[:len(dst)]
 	for i := range dst {

@@ -87,9 +87,6 @@ func widened(h half, t *kernel.Tensor, missing float64) float32 {
 	return v[0]
 }
 
-// clip32 is clip for float32.
-func clip32(lo, hi float32) func(dst, src []float32) { return clip(lo, hi) }
-
 // clip is min(max(x, lo), hi): NaN stays, and hi wins where it is below lo. A bound that is NaN bounds nothing.
 func clip[T numeric](lo, hi T) func(dst, src []T) {
 	return func(dst, src []T) {

@@ -33,16 +33,16 @@ func biasGelu(f32 func(dst, src []float32), f64 func(dst, src []float64), option
 // contribs are elementwise operators of the domain com.microsoft, as ONNX Runtime defines them.
 func contribs() kernel.Table {
 	return kernel.Table{
-		"com.microsoft.Gelu":     function(gelu),
-		"com.microsoft.BiasGelu": plain(biasGelu(through[float32](gelu), through[float64](gelu), false)),
-		"com.microsoft.FastGelu": plain(biasGelu(through[float32](tanhGelu), through[float64](tanhGelu), true)),
+		"com.microsoft.Gelu":     vectored(gelu32(), gelu),
+		"com.microsoft.BiasGelu": plain(biasGelu(gelu32(), through[float64](gelu), false)),
+		"com.microsoft.FastGelu": plain(biasGelu(tanhGelu32(), through[float64](tanhGelu), true)),
 		"com.microsoft.QuickGelu": func(s *kernel.Site) (kernel.Func, error) {
 			if err := check(s, attrs{"alpha": graph.AttrFloat}); err != nil {
 				return nil, err
 			}
 			a := number(s, "alpha", 1.702)
-			f := func(x float64) float64 { return x * sigmoid(a*x) }
-			return apply(tensor.Undefined, loops1{f32: through[float32](f), f64: through[float64](f)}.of), nil
+			f := function1{swish32(a), func(x float64) float64 { return x * sigmoid(a*x) }}
+			return apply(tensor.Undefined, f.loops().of), nil
 		},
 	}
 }

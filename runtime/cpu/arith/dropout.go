@@ -62,7 +62,7 @@ func makeDropout(s *kernel.Site) (kernel.Func, error) {
 				defer kernel.Release(mask)
 			}
 			r := start()
-			keep(mask, func() bool { return !drop || unit(r) >= ratio })
+			keep(mask, func() bool { return !drop || r.uniform() >= ratio })
 		}
 		if !drop {
 			c.View(0, x, x.Shape)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -58,7 +59,7 @@ func makePow(s *kernel.Site) (kernel.Func, error) {
 func power(d tensor.DType, whole bool) map2 {
 	switch d {
 	case tensor.Float32:
-		return powers(powFloat[float32])
+		return powers32
 	case tensor.Float64:
 		return powers(powFloat[float64])
 	case tensor.Float16, tensor.BFloat16:
@@ -116,6 +117,22 @@ func powers[T, E kernel.Elem](f func(dst, base []T, e []E)) map2 {
 			})
 		})
 	}
+}
+
+// powers32 is powers for float32, without a look at the exponents where one serves all.
+func powers32(pool *kernel.Pool, p *plan, out, base, e *kernel.Tensor) {
+	if p.modes[0] == whole && p.modes[1] == single {
+		d, x, first := kernel.Of[float32](out), kernel.Of[float32](base), kernel.Of[float64](e)[0]
+		switch first {
+		case 2:
+			pool.For(p.n, grain, func(lo, hi int) { vec.Mul(d[lo:hi], x[lo:hi], x[lo:hi]) })
+			return
+		case 1, 3, 0.5:
+			pool.For(p.n, grain, func(lo, hi int) { powFew(d[lo:hi], x[lo:hi], first) })
+			return
+		}
+	}
+	powers(powFloat[float32])(pool, p, out, base, e)
 }
 
 // powFloat raises floats. The exponents that models use are products and roots, which are exact to the last bit where math.Pow, in

@@ -2,36 +2,12 @@ package arith
 
 import (
 	"fmt"
-	"hash/fnv"
 	"math"
-	"math/rand/v2"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
-
-// source makes the generator of one call. Every call starts anew: a run gives the same numbers each time, so that a run that is repeated,
-// or resumed, is the same. Without the attribute seed the seed comes from the names of the node's outputs, so that two nodes differ.
-func source(s *kernel.Site) func() *rand.Rand {
-	seed := uint64(0x9E3779B97F4A7C15)
-	if a := s.Node.Attr("seed"); a != nil {
-		seed = math.Float64bits(float64(a.Float))
-		if a.Kind == graph.AttrInt {
-			seed = uint64(a.Int)
-		}
-	} else {
-		h := fnv.New64a()
-		for _, name := range s.Node.Outputs {
-			h.Write([]byte(name + "\x00"))
-		}
-		seed ^= h.Sum64()
-	}
-	return func() *rand.Rand { return rand.New(rand.NewPCG(seed, 0xD1B54A32D192ED03)) }
-}
-
-// unit is a number of [0, 1) with the 24 bits that float32 holds, so that no rounding makes it 1.
-func unit(r *rand.Rand) float64 { return float64(r.Uint64()>>40) * 0x1p-24 }
 
 // makeRandom is the Maker of RandomNormal, RandomUniform and their Like forms.
 func makeRandom(normal, like bool) kernel.Maker {
@@ -55,10 +31,10 @@ func makeRandom(normal, like bool) kernel.Maker {
 		if d != tensor.Undefined && !isFloat(d) {
 			return nil, fmt.Errorf("attribute \"dtype\" is %s, want a float type", d)
 		}
-		draw := func(r *rand.Rand) float64 { return r.NormFloat64() }
+		draw := (*twister).normal
 		base, span := number(s, "mean", 0), number(s, "scale", 1)
 		if !normal {
-			draw = unit
+			draw = (*twister).uniform
 			base = number(s, "low", 0)
 			span = number(s, "high", 1) - base
 		}
@@ -149,7 +125,7 @@ func makeBernoulli(s *kernel.Site) (kernel.Func, error) {
 		i := -1
 		return fill(c, to, x.Shape, func() float64 {
 			i++
-			return float64(truth(unit(r) < probability[i]))
+			return float64(truth(r.uniform() < probability[i]))
 		})
 	}, nil
 }
@@ -204,7 +180,7 @@ func makeMultinomial(s *kernel.Site) (kernel.Func, error) {
 				}
 			}
 			n++
-			at := unit(r) * upTo[classes-1]
+			at := r.uniform() * upTo[classes-1]
 			for i, u := range upTo {
 				if at < u {
 					return float64(i)

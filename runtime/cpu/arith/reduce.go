@@ -150,14 +150,6 @@ func reduceTo(pool *kernel.Pool, r reducer, out, x *kernel.Tensor, p *reduction)
 	}
 }
 
-// sums32 is sums for float32.
-func sums32(r reducer) *fold[float32, float64, float32] { return sums[float32, float64](r) }
-
-// extremes32 is extremes for float32.
-func extremes32(r reducer) *fold[float32, float32, float32] {
-	return extremes(r, float32(math.Inf(-1)), float32(math.Inf(1)))
-}
-
 func reduceNumbers[T float64 | int32 | int64 | uint32 | uint64, A wide](pool *kernel.Pool, r reducer, out, x *kernel.Tensor, p *reduction) {
 	if r == reduceLogSumExp {
 		reduceTyped(pool, p, logSumExp[T](), out, x)

@@ -114,9 +114,6 @@ func softHalves(pool *kernel.Pool, h half, out, x *kernel.Tensor, l lanes, row f
 	})
 }
 
-// softRow32 is softRow for float32.
-func softRow32(kind softKind) func(dst, src []float32) { return softRow[float32](kind) }
-
 // softRow normalizes one row of at least one element.
 func softRow[T float](kind softKind) func(dst, src []T) {
 	switch kind {

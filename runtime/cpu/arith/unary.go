@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -126,6 +127,11 @@ func through[T float](f func(float64) float64) func(dst, src []T) {
 	}
 }
 
+// vectored is function with a loop of its own for float32.
+func vectored(f32 func(dst, src []float32), f func(float64) float64) kernel.Maker {
+	return simple(loops1{f32: f32, f64: through[float64](f)})
+}
+
 // function is the Maker of a function of one real number.
 func function(f func(float64) float64) kernel.Maker {
 	return simple(loops1{f32: through[float32](f), f64: through[float64](f)})
@@ -198,19 +204,19 @@ func unaries() kernel.Table {
 	return kernel.Table{
 		"Abs": simple(loops1{absolute32, absolute64, absolute[int8], absolute[int16], absolute[int32], absolute[int64],
 			same[uint8], same[uint16], same[uint32], same[uint64]}),
-		"Neg": simple(loops1{f32: negate[float32], f64: negate[float64], i8: negate[int8], i16: negate[int16], i32: negate[int32],
+		"Neg": simple(loops1{f32: negate32, f64: negate[float64], i8: negate[int8], i16: negate[int16], i32: negate[int32],
 			i64: negate[int64]}),
 		"Sign": simple(loops1{sign[float32], sign[float64], sign[int8], sign[int16], sign[int32], sign[int64],
 			sign[uint8], sign[uint16], sign[uint32], sign[uint64]}),
 		"BitwiseNot": simple(loops1{i8: complement[int8], i16: complement[int16], i32: complement[int32], i64: complement[int64],
 			u8: complement[uint8], u16: complement[uint16], u32: complement[uint32], u64: complement[uint64]}),
 		"Not":        plain(apply(tensor.Undefined, not)),
-		"Reciprocal": simple(loops1{f32: reciprocal[float32], f64: reciprocal[float64]}),
+		"Reciprocal": simple(loops1{f32: reciprocal32, f64: reciprocal[float64]}),
 		"Ceil":       function(math.Ceil),
 		"Floor":      function(math.Floor),
 		"Round":      function(math.RoundToEven),
-		"Sqrt":       function(math.Sqrt),
-		"Exp":        function(math.Exp),
+		"Sqrt":       vectored(vec.Sqrt, math.Sqrt),
+		"Exp":        vectored(vec.Exp, math.Exp),
 		"Log":        function(math.Log),
 		"Sin":        function(math.Sin),
 		"Cos":        function(math.Cos),
@@ -220,11 +226,11 @@ func unaries() kernel.Table {
 		"Atan":       function(math.Atan),
 		"Sinh":       function(math.Sinh),
 		"Cosh":       function(math.Cosh),
-		"Tanh":       function(math.Tanh),
+		"Tanh":       vectored(vec.Tanh, math.Tanh),
 		"Asinh":      function(math.Asinh),
 		"Acosh":      function(math.Acosh),
 		"Atanh":      function(math.Atanh),
-		"Erf":        function(math.Erf),
+		"Erf":        vectored(vec.Erf, math.Erf),
 		"IsNaN":      plain(apply(tensor.Bool, isNaN)),
 		"IsInf":      makeIsInf,
 	}
