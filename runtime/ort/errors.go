@@ -38,17 +38,11 @@ func clean(s string) string {
 // afterSignature is what follows a C++ signature in s, such as "void f(int) const text"; s itself where none stands there.
 func afterSignature(s string) string {
 	s = strings.TrimSpace(s)
-	open := strings.IndexByte(s, '(')
-	if open >= 0 && strings.HasSuffix(s[:open], "operator") && strings.HasPrefix(s[open:], "()") {
-		if next := strings.IndexByte(s[open+2:], '('); next >= 0 {
-			open += 2 + next
-		}
-	}
-	if open < 0 || !strings.ContainsAny(s[:open], ": ") && !strings.HasSuffix(s[:open], "operator") {
+	depth, from := 0, strings.IndexByte(s, '(')
+	if from < 0 || !strings.ContainsAny(s[:from], ": ") {
 		return s
 	}
-	depth := 0
-	for i := open; i < len(s); i++ {
+	for i := from; i < len(s); i++ {
 		switch s[i] {
 		case '(':
 			depth++
@@ -58,7 +52,15 @@ func afterSignature(s string) string {
 		if depth > 0 {
 			continue
 		}
-		rest := strings.TrimPrefix(strings.TrimSpace(s[i+1:]), "const ")
+		rest := s[i+1:]
+		switch {
+		case strings.HasPrefix(rest, "("):
+			continue // of "operator()(int)"
+		case strings.HasPrefix(rest, "::"):
+			// of "(anonymous namespace)::f(int)"
+			return afterSignature(rest)
+		}
+		rest = strings.TrimPrefix(strings.TrimSpace(rest), "const ")
 		if strings.HasPrefix(rest, "[with ") {
 			if end := strings.Index(rest, "] "); end >= 0 {
 				rest = rest[end+2:]

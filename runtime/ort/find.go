@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strings"
 )
 
@@ -91,11 +90,10 @@ func inside(p place) []place {
 	return found
 }
 
-// appendGlob adds the libraries that fit pattern, each file once, the newest version first; where there is none, pattern goes to empty.
+// appendGlob adds the libraries that fit pattern, each file once, in the order of their names; where there is none, pattern goes to empty.
 func appendGlob(found []place, empty []string, pattern string) ([]place, []string) {
 	// The only error is that of a bad pattern, which an odd folder name can make: then nothing is there to be found.
 	paths, _ := filepath.Glob(pattern)
-	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(b, a) })
 	seen := map[string]bool{}
 	n := len(found)
 	for _, p := range paths {

@@ -32,15 +32,11 @@ type session struct {
 
 	fed map[string]uintptr // the OrtValue of each variable
 
-	pins   goruntime.Pinner
-	cnames map[string]uintptr // names of inputs and outputs, in memory that stays
-	cfetch []uintptr          // those of fetch, in order
 }
 
 // open makes a session of a prepared model.
 func (l *library) open(ctx context.Context, p *prepared, threads int) (s *session, err error) {
-	s = &session{prepared: p, lib: l, types: map[string]*graph.Type{}, fed: map[string]uintptr{},
-		cnames: map[string]uintptr{}}
+	s = &session{prepared: p, lib: l, types: map[string]*graph.Type{}, fed: map[string]uintptr{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -67,12 +63,6 @@ func (l *library) open(ctx context.Context, p *prepared, threads int) (s *sessio
 	}
 	for _, out := range p.model.Graph.Outputs {
 		s.types[out.Name] = out.Type
-	}
-	for _, in := range p.model.Graph.Inputs {
-		s.cname(in.Name)
-	}
-	for _, out := range p.fetch {
-		s.cfetch = append(s.cfetch, s.cname(out))
 	}
 	for _, v := range p.variables {
 		if err := s.feed(v, v.first); err != nil {
@@ -118,18 +108,6 @@ func (s *session) create(ctx context.Context, options uintptr) error {
 		s.folder = ""
 	}
 	return nil
-}
-
-// cname is the address of name as C wants it.
-func (s *session) cname(name string) uintptr {
-	if at, ok := s.cnames[name]; ok {
-		return at
-	}
-	b := cstring(name)
-	s.pins.Pin(&b[0])
-	at := uintptr(unsafe.Pointer(&b[0]))
-	s.cnames[name] = at
-	return at
 }
 
 // feed makes t the content of a variable.
@@ -196,12 +174,13 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (*ru
 		return nil, err
 	}
 	l := s.lib
-	var names, values []uintptr
+	var names []string
+	var values []uintptr
 	for _, v := range s.variables {
 		if _, ok := inputs[v.input]; ok {
 			continue
 		}
-		names, values = append(names, s.cnames[v.input]), append(values, s.fed[v.name])
+		names, values = append(names, v.input), append(values, s.fed[v.name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(inputs)) {
 		value, err := l.newValue(inputs[name])
@@ -209,7 +188,7 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (*ru
 			return nil, fmt.Errorf("ort: input %q: %w", name, err)
 		}
 		defer l.release(fnReleaseValue, value)
-		names, values = append(names, s.cnames[name]), append(values, value)
+		names, values = append(names, name), append(values, value)
 	}
 	outs := make([]uintptr, len(s.fetch))
 	defer func() {
@@ -238,7 +217,7 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (*ru
 }
 
 // execute runs the session; names and values are the inputs, outs receives the values of fetch.
-func (s *session) execute(ctx context.Context, names, values, outs []uintptr) error {
+func (s *session) execute(ctx context.Context, names []string, values, outs []uintptr) error {
 	l := s.lib
 	var options uintptr
 	if err := l.call(fnCreateRunOptions, uintptr(unsafe.Pointer(&options))); err != nil {
@@ -248,6 +227,9 @@ func (s *session) execute(ctx context.Context, names, values, outs []uintptr) er
 	if err := l.call(fnRunSetLogSeverity, options, logFatal); err != nil {
 		return runError(err)
 	}
+	var pins goruntime.Pinner
+	defer pins.Unpin()
+	in, out := cstrings(&pins, names), cstrings(&pins, s.fetch)
 	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(told)
@@ -255,14 +237,25 @@ func (s *session) execute(ctx context.Context, names, values, outs []uintptr) er
 		dynlib.Call(l.fn[fnRunSetTerminate], options)
 	})
 	err := l.call(fnRun, s.handle, options,
-		uintptr(unsafe.Pointer(unsafe.SliceData(names))), uintptr(unsafe.Pointer(unsafe.SliceData(values))), uintptr(len(names)),
-		uintptr(unsafe.Pointer(unsafe.SliceData(s.cfetch))), uintptr(len(s.cfetch)), uintptr(unsafe.Pointer(unsafe.SliceData(outs))))
+		uintptr(unsafe.Pointer(unsafe.SliceData(in))), uintptr(unsafe.Pointer(unsafe.SliceData(values))), uintptr(len(in)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(out))), uintptr(len(out)), uintptr(unsafe.Pointer(unsafe.SliceData(outs))))
 	if !stop() {
 		<-told
 		// What the run says then is that it was told to stop.
 		return ctx.Err()
 	}
 	return runError(err)
+}
+
+// cstrings are the addresses of names as C wants them, in memory that is pinned.
+func cstrings(pins *goruntime.Pinner, names []string) []uintptr {
+	at := make([]uintptr, len(names))
+	for i, name := range names {
+		b := cstring(name)
+		pins.Pin(&b[0])
+		at[i] = uintptr(unsafe.Pointer(&b[0]))
+	}
+	return at
 }
 
 // Close ends the session.
@@ -274,8 +267,6 @@ func (s *session) Close() error {
 		l.release(fnReleaseValue, value)
 		delete(s.fed, name)
 	}
-	s.pins.Unpin()
-	s.cnames, s.cfetch = nil, nil
 	if s.folder == "" {
 		return nil
 	}
