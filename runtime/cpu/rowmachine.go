@@ -10,9 +10,9 @@ import (
 )
 
 // rowMachine computes the values of a group of steps row by row. A register holds a row's elements, or one number that stands for
-// all of them. Registers below inputs are the step's operands.
+// all of them.
 type rowMachine struct {
-	inputs  int
+	inputs  []int // of the step, those that the code reads: their values are the first registers
 	code    []rowInstruction
 	regs    int
 	outs    []int // registers of the step's outputs
@@ -28,11 +28,16 @@ type rowMachine struct {
 
 // rowMachine compiles a group whose operands and outputs are these slots.
 func (f *fuser) rowMachine(members, in, out []int) *rowMachine {
-	m := &rowMachine{inputs: len(in), regs: len(in)}
+	m := &rowMachine{}
 	reg := map[int]int{}
+	// An operand that only says what to do, such as axes, is none of the machine's.
 	for i, slot := range in {
-		reg[slot] = i
+		if slices.ContainsFunc(members, func(j int) bool { return f.rowReads(f.p.steps[j], slot) }) {
+			reg[slot] = len(m.inputs)
+			m.inputs = append(m.inputs, i)
+		}
 	}
+	m.regs = len(m.inputs)
 	squared := map[int]int{} // register that holds the square of another
 	for _, i := range members {
 		s := f.p.steps[i]
@@ -64,6 +69,12 @@ func (f *fuser) rowMachine(members, in, out []int) *rowMachine {
 	m.trim()
 	m.place()
 	return m
+}
+
+// rowReads reports whether a step's instructions read a slot.
+func (f *fuser) rowReads(s *step, slot int) bool {
+	code, _ := f.rowCode(s)
+	return s.in[0] == slot || slices.ContainsFunc(code, func(c rowStep) bool { return c.arg != absent && s.in[c.arg] == slot })
 }
 
 // trim leaves out instructions whose results nobody reads.
@@ -252,7 +263,7 @@ func (m *rowMachine) state(l *rowLayout) *rowState {
 	st, _ := m.idle.Get().(*rowState)
 	if st == nil {
 		st = &rowState{buffers: make([][]float32, m.buffers), v: make([][]float32, m.regs), one: make([]float32, m.regs),
-			off: make([]int, m.inputs)}
+			off: make([]int, len(m.inputs))}
 	}
 	n := min(l.length, rowBlock)
 	if m.reduces {
@@ -271,9 +282,9 @@ func (m *rowMachine) state(l *rowLayout) *rowState {
 
 // run computes the outputs; false where the operands are not float32 or do not lie as rows.
 func (m *rowMachine) run(x *exec, c *kernel.Call) (bool, error) {
-	in := make([]*kernel.Tensor, m.inputs)
-	for i, v := range c.In {
-		t, ok := v.(*kernel.Tensor)
+	in := make([]*kernel.Tensor, len(m.inputs))
+	for i, j := range m.inputs {
+		t, ok := c.In[j].(*kernel.Tensor)
 		if !ok || t == nil || t.DType != tensor.Float32 {
 			return false, nil
 		}
@@ -332,8 +343,8 @@ func (m *rowMachine) run(x *exec, c *kernel.Call) (bool, error) {
 func (m *rowMachine) output(c *kernel.Call, i, reg int, in []*kernel.Tensor, l *rowLayout) (*kernel.Tensor, error) {
 	if m.code[len(m.code)-1].dst == reg {
 		for j, t := range in {
-			if c.Dies[j] && t.Sole() && slices.Equal(t.Shape, l.shape) {
-				return c.Reuse(i, j, tensor.Float32, l.shape)
+			if c.Dies[m.inputs[j]] && t.Sole() && slices.Equal(t.Shape, l.shape) {
+				return c.Reuse(i, m.inputs[j], tensor.Float32, l.shape)
 			}
 		}
 	}
