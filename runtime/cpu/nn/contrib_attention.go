@@ -330,6 +330,8 @@ func keyMask[F real](w *work[F], o *fused, a *attention[F], i int) error {
 	case equalShape(s, []int{a.batch, a.queries, a.keys}):
 		rows = a.queries
 		kept = func(b, query, key int) bool { return m[(b*a.queries+query)*a.keys+key] != 0 }
+	case len(s) == 2 && s[1] == 1 && (s[0] == 1 || s[0] == a.batch):
+		return nil // ONNX Runtime's sign for no mask
 	default:
 		return fmt.Errorf("input %d has shape %s, want [%d], [%d], [%d,%d] or [%d,%d,%d]", i, kernel.ShapeString(s), a.batch, 2*a.batch,
 			a.batch, a.keys, a.batch, a.queries, a.keys)
