@@ -57,23 +57,29 @@ func averagePool[F real](w *work[F], o *averaging) error {
 	if err != nil {
 		return err
 	}
+	average(w.Pool, o, s, xt.Shape[0]*xt.Shape[1], x, y)
+	return nil
+}
+
+// average pools every channel of x into y.
+func average[F real](p *kernel.Pool, o *averaging, s *sliding, channels int, x, y []F) {
 	var counts [maxSpatial][]int
 	if o.power == 0 {
 		for i := range counts {
 			counts[i] = s.counts(i, o.includePad)
 		}
 	}
-	w.Pool.For(xt.Shape[0]*xt.Shape[1], max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+	p.For(channels, max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
 		for ch := from; ch < to; ch++ {
 			in, out := x[ch*s.inSize:][:s.inSize], y[ch*s.outSize:][:s.outSize]
 			clear(out)
 			switch o.power {
 			case 0, 1, 2:
-				p := o.power
+				power := o.power
 				s.taps(func(_, dst, src, count, stride int) {
 					for i := range count {
 						v := in[src+i*stride]
-						switch p {
+						switch power {
 						case 1:
 							v = F(math.Abs(float64(v)))
 						case 2:
@@ -96,7 +102,6 @@ func averagePool[F real](w *work[F], o *averaging) error {
 			}
 		}
 	})
-	return nil
 }
 
 // root takes the p-th root of every element.

@@ -41,6 +41,9 @@ func Table() kernel.Table {
 		"com.microsoft.EmbedLayerNormalization":          makeEmbedLayerNormalization,
 		"com.microsoft.FusedMatMul":                      makeFusedMatMul,
 		"com.microsoft.MultiHeadAttention":               makeMultiHeadAttention,
+		"com.microsoft.QLinearAdd":                       makeQLinearAdd,
+		"com.microsoft.QLinearAveragePool":               makeQLinearAveragePool,
+		"com.microsoft.QLinearSoftmax":                   makeQLinearSoftmax,
 		"com.microsoft.SkipLayerNormalization":           makeSkipLayerNormalization(false),
 		"com.microsoft.SkipSimplifiedLayerNormalization": makeSkipLayerNormalization(true),
 
