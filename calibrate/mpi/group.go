@@ -31,14 +31,18 @@ func Join() (*Group, error) {
 	if err != nil || !launched {
 		return nil, err
 	}
+	restore := keepSignals()
 	lib, err := open(l)
 	if err != nil {
+		restore()
 		return nil, err
 	}
 	g := &Group{launch: l, lib: lib, calls: make(chan func())}
 	started := make(chan error)
 	go g.serve(started)
-	if err := <-started; err != nil {
+	err = <-started
+	restore()
+	if err != nil {
 		return nil, err
 	}
 	if l.Size != 0 && g.size != l.Size {
