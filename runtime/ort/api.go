@@ -57,8 +57,4 @@ const (
 	valueTensor   = 1 // ONNXType
 	valueSequence = 2
 	valueOptional = 6
-
-	codeInvalidArgument = 2 // OrtErrorCode
-	codeNotImplemented  = 9
-	codeInvalidGraph    = 10
 )

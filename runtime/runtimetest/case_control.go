@@ -17,6 +17,7 @@ func controlCases() []testCase {
 		{"control/loop", loop},
 		{"control/a loop without iterations", loopNever},
 		{"control/scan", scan},
+		{"control/an if inside a loop", ifInLoop},
 	}
 }
 
@@ -152,5 +153,59 @@ func scan(t *testing.T, e *engine) {
 		res := run(t, s, feeds{"x": fromNumbers(tensor.Float32, tensor.Shape{rows, 10}, x)})
 		e.near(t, fmt.Sprintf("y of %d rows", rows), res.Values["y"], l.output(x, tensor.Shape{rows, 10}), e.tol.Sum)
 		checkStats(t, res, l, x)
+	}
+}
+
+// ifInLoop: iteration i has (i+1)·x, which the layer gets in one of them and Neg in the others.
+func ifInLoop(t *testing.T, e *engine) {
+	l := newLayer("layer", ops.Variant{}, tensor.Float32, 10, 10, false)
+	m := newModel(modern)
+	g := m.Graph
+	input(g, "x", typ(tensor.Float32, "rows", 10))
+	input(g, "trips", typ(tensor.Int64))
+	input(g, "when", typ(tensor.Int64))
+	then := &graph.Graph{Name: "then"}
+	l.add(m, then, "scaled", "made")
+	output(then, "made", anyShape(tensor.Float32))
+	otherwise := &graph.Graph{Name: "else"}
+	node(otherwise, "Neg", one("scaled"), one("negative"))
+	output(otherwise, "negative", anyShape(tensor.Float32))
+	body := &graph.Graph{Name: "body"}
+	input(body, "i", typ(tensor.Int64))
+	input(body, "go_on", typ(tensor.Bool))
+	constant(body, "first", tensor.Int64s(tensor.Shape{}, 1))
+	node(body, "Add", one("i", "first"), one("number"))
+	node(body, "Cast", one("number"), one("factor"), graph.Int("to", int64(tensor.Float32)))
+	node(body, "Mul", one("x", "factor"), one("scaled"))
+	node(body, "Equal", one("i", "when"), one("now"))
+	node(body, "If", one("now"), one("y"), graphAttr("then_branch", then), graphAttr("else_branch", otherwise))
+	node(body, "Identity", one("go_on"), one("still"))
+	output(body, "still", typ(tensor.Bool))
+	output(body, "y", anyShape(tensor.Float32))
+	node(g, "Loop", one("trips", ""), one("all"), graphAttr("body", body))
+	output(g, "all", anyShape(tensor.Float32))
+	s := e.open(t, m, runtime.Options{})
+	shape := tensor.Shape{2, 10}
+	x := random(55, tensor.Float32, 20)
+	for _, when := range []int64{1, 7} {
+		res := run(t, s, feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, 3), "when": tensor.Int64s(tensor.Shape{}, when)})
+		want := reference{dtype: tensor.Float32, shape: tensor.Shape{3, 2, 10}}
+		for i := range int64(3) {
+			in := make([]float64, len(x))
+			part := reference{value: make([]float64, len(x)), weight: make([]float64, len(x))}
+			for j := range x {
+				in[j] = round(tensor.Float32, x[j]*float64(i+1))
+				part.value[j] = -in[j]
+			}
+			if i == when {
+				part = l.output(in, shape)
+				checkStats(t, res, l, in)
+			}
+			want.value, want.weight = append(want.value, part.value...), append(want.weight, part.weight...)
+		}
+		e.near(t, "all", res.Values["all"], want, e.tol.Sum)
+		if got := res.Layers[0]; when == 7 && got != (runtime.LayerStats{Layer: "layer", Counted: got.Counted}) {
+			t.Errorf("a layer that never ran reports %+v", got)
+		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 func countCases() []testCase {
-	return []testCase{{"counts/input", countInput}, {"counts/weight", countWeight}, {"counts/not asked for", countNothing}}
+	return []testCase{{"counts/input", countInput}, {"counts/weight", countWeight}, {"counts/iterations of a loop add up", countLoop},
+		{"counts/not asked for", countNothing}}
 }
 
 // countInput has one of everything that is counted.
@@ -50,6 +51,24 @@ func countWeight(t *testing.T, e *engine) {
 	}
 	if want := (runtime.Counts{Elements: 32, Saturated: 2, Flushed: 1}); got.Weight != want {
 		t.Errorf("weight: %+v, want %+v", got.Weight, want)
+	}
+}
+
+// countLoop: x, 2x, 4x, of which ever more saturates.
+func countLoop(t *testing.T, e *engine) {
+	l := newLayer("layer", ops.Variant{}, tensor.Float32, 3, 4, false)
+	l.scaleX = 1
+	in := feeds{"x": tensor.Float32s(tensor.Shape{2, 4}, 100, 200, 400, 500, 1, 0, 0, 1e-9), "trips": tensor.Int64s(tensor.Shape{}, 3)}
+	s := e.open(t, loopModel(l), runtime.Options{Statistics: true})
+	for range 2 {
+		got := run(t, s, in).Layers[0]
+		if !got.Counted {
+			t.Fatal("counts were asked for, and there are none")
+		}
+		// 500; 1000, 800; 2000, 1600, 800.
+		if want := (runtime.Counts{Elements: 24, Saturated: 6, Flushed: 3}); got.Input != want || got.Runs != 3 || got.AmaxInput != 2000 {
+			t.Errorf("%+v, want 3 runs, amax 2000 and %+v", got, want)
+		}
 	}
 }
 

@@ -56,7 +56,7 @@ func cases() []testCase {
 	var all []testCase
 	for _, group := range [][]testCase{
 		linearCases(), elementwiseCases(), typeCases(), layerCases(), amaxCases(), countCases(), variableCases(), controlCases(),
-		inputCases(), sessionCases(), cancelCases(), errorCases(), reduceCases(), modelCases(),
+		inputCases(), sessionCases(), cancelCases(), errorCases(), reduceCases(), bitCases(), modelCases(),
 	} {
 		all = append(all, group...)
 	}
