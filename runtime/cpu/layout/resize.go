@@ -233,48 +233,50 @@ func (z *resizer) bySizes(t *kernel.Tensor, sizes []int64, roi []float32) ([]res
 }
 
 // original is the place in the input of place x of the output. outside says that it lies beyond the input and is to be extrapolated.
-func (z *resizer) original(w resizing, x float64) (y float64, outside bool) {
-	in := float64(w.in)
+// Products are converted so that no processor joins them with a sum and rounds once less.
+func original[T float32 | float64](z *resizer, w resizing, x T) (y T, outside bool) {
+	in, scale, length := T(w.in), T(w.scale), T(w.length)
 	switch z.transform {
 	case "align_corners":
-		if w.length == 1 {
+		if length == 1 {
 			return 0, false
 		}
-		return x * (in - 1) / (w.length - 1), false
+		return T(x*(in-1)) / (length - 1), false
 	case "asymmetric":
-		return x / w.scale, false
+		return x / scale, false
 	case "tf_crop_and_resize":
-		if w.length == 1 {
-			y = (w.to - w.from) * (in - 1) / 2
+		from, to := T(w.from), T(w.to)
+		if w.out == 1 {
+			y = T(0.5 * (from + to) * (in - 1))
 		} else {
-			y = x * (w.to - w.from) * (in - 1) / (w.length - 1)
+			y = T(from*(in-1)) + T(x*(to-from)*(in-1))/T(w.out-1)
 		}
-		y += w.from * (in - 1)
 		return y, !(y >= 0 && y <= in-1)
 	case "tf_half_pixel_for_nn":
-		return (x + 0.5) / w.scale, false
+		return (x + 0.5) / scale, false
 	case "pytorch_half_pixel":
-		if w.length == 1 {
-			return -0.5, false
+		if length <= 1 {
+			return 0, false
 		}
 	case "half_pixel_symmetric":
 		// The middle of the input goes to the middle of the output, which matters where the output's length was rounded.
-		return in/2*(1-float64(w.out)/w.length) + (x+0.5)/w.scale - 0.5, false
+		offset := T(in / 2 * (1 - T(w.out)/length))
+		return offset + (x+0.5)/scale - 0.5, false
 	}
-	return (x+0.5)/w.scale - 0.5, false
+	return (x+0.5)/scale - 0.5, false
 }
 
-// pixel is the place in the input that nearest takes. A quotient that is a whole number or a half but for the rounding of a float32
-// scale counts as that, since it is what the model's author meant: places are rounded to float32 first.
+// pixel is the place in the input that nearest takes. It is computed in float32, the type of the scales: a quotient that is a whole
+// number or a half but for the rounding of a scale such as 0.6 then comes out as that, which is what the model's author meant.
 func (z *resizer) pixel(w resizing, x int) (int, bool) {
-	exact, outside := z.original(w, float64(x))
-	y := float64(float32(exact))
+	place, outside := original(z, w, float32(x))
+	y := float64(place)
 	switch z.nearest {
 	case "simple":
-		y = math.Floor(y)
 		if w.scale < 1 {
-			y = math.Ceil(float64(float32(exact)))
+			y = math.Ceil(y)
 		}
+		y = math.Floor(y)
 	case "round_prefer_floor":
 		y = math.Ceil(y - 0.5)
 	case "round_prefer_ceil":
@@ -335,7 +337,7 @@ func (z *resizer) resize(c *kernel.Call, t *kernel.Tensor, work []resizing) erro
 	} else {
 		for k, w := range work {
 			for i := range w.out {
-				if _, out := z.original(w, float64(i)); out {
+				if _, out := original(z, w, float64(i)); out {
 					outside[k] = append(outside[k], i)
 				}
 			}
@@ -487,7 +489,7 @@ func (z *resizer) taps(w resizing) (at []int, weight []float64, n int) {
 	n = 2 - 2*first
 	at, weight = make([]int, w.out*n), make([]float64, w.out*n)
 	for i := range w.out {
-		x, _ := z.original(w, float64(i))
+		x, _ := original(z, w, float64(i))
 		x = min(max(x, -float64(2*n)-2), float64(w.in+2*n)+2) // beyond that all taps lie at the border, or none inside
 		if math.IsNaN(x) {
 			x = 0

@@ -6,7 +6,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 )
 
-// makeSlice follows numpy: starts and ends count from the back where negative, and are clamped to the axis.
+// makeSlice takes start:end:step of axes; starts and ends count from the back where negative, and are clamped to the axis.
 func makeSlice(s *kernel.Site) (kernel.Func, error) {
 	r := read(s)
 	starts, asAttr := r.ints("starts")
@@ -105,7 +105,8 @@ func span(start, end, step, extent int64) (first, n int) {
 		}
 		return int(a), int((b-a-1)/step + 1)
 	}
-	a, b := clamp(start, -1, extent-1), clamp(end, -1, extent-1)
+	// A start before the first element becomes the first element, unlike in numpy, where nothing is left then.
+	a, b := clamp(start, 0, extent-1), clamp(end, -1, extent-1)
 	if a <= b {
 		return 0, 0
 	}
