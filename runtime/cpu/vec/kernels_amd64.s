@@ -1509,76 +1509,101 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-40
 	VBROADCASTSS X0, Y0
 	VMOVUPS      c42b20000<>+0(SB), Y1
 	VMOVUPS      cc2d00000<>+0(SB), Y2
-	VXORPS       Y3, Y3, Y3
+	VMOVUPS      cc2aea8f6<>+0(SB), Y3
 	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
 
 loop:
 	CMPQ         DX, $0x10
 	JL           loopdone
-	VMOVUPS      (CX), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y5, Y2, Y5
-	VMULPS       c3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x00, Y6, Y6
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y5
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      c39500d01<>+0(SB), Y7
-	VFMADD213PS  c3ab60b61<>+0(SB), Y5, Y7
-	VFMADD213PS  c3c088889<>+0(SB), Y5, Y7
-	VFMADD213PS  c3d2aaaab<>+0(SB), Y5, Y7
-	VFMADD213PS  c3e2aaaab<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f000000<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f800000<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f800000<>+0(SB), Y5, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPADDD       c7f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y7, Y7
+	VMOVUPS      (CX), Y6
+	VSUBPS       Y0, Y6, Y6
+	VCMPPS       $0x05, Y3, Y6, Y7
+	VMAXPS       Y6, Y3, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y6, Y2, Y6
+	VMULPS       c3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x00, Y8, Y8
+	VFNMADD231PS c3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      c39500d01<>+0(SB), Y9
+	VFMADD213PS  c3ab60b61<>+0(SB), Y6, Y9
+	VFMADD213PS  c3c088889<>+0(SB), Y6, Y9
+	VFMADD213PS  c3d2aaaab<>+0(SB), Y6, Y9
+	VFMADD213PS  c3e2aaaab<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f000000<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y6
+	VPSUBD       Y6, Y8, Y8
 	VPADDD       c7f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, (AX)
-	VADDPS       Y7, Y3, Y3
-	VMOVUPS      32(CX), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y5, Y2, Y5
-	VMULPS       c3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x00, Y6, Y6
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y5
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      c39500d01<>+0(SB), Y7
-	VFMADD213PS  c3ab60b61<>+0(SB), Y5, Y7
-	VFMADD213PS  c3c088889<>+0(SB), Y5, Y7
-	VFMADD213PS  c3d2aaaab<>+0(SB), Y5, Y7
-	VFMADD213PS  c3e2aaaab<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f000000<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f800000<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f800000<>+0(SB), Y5, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPADDD       c7f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y7, Y7
+	VMULPS       Y6, Y9, Y9
+	VPADDD       c7f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y9
+	VANDPS       Y7, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y4, Y4
+	VMOVUPS      32(CX), Y6
+	VSUBPS       Y0, Y6, Y6
+	VCMPPS       $0x05, Y3, Y6, Y7
+	VMAXPS       Y6, Y3, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y6, Y2, Y6
+	VMULPS       c3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x00, Y8, Y8
+	VFNMADD231PS c3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      c39500d01<>+0(SB), Y9
+	VFMADD213PS  c3ab60b61<>+0(SB), Y6, Y9
+	VFMADD213PS  c3c088889<>+0(SB), Y6, Y9
+	VFMADD213PS  c3d2aaaab<>+0(SB), Y6, Y9
+	VFMADD213PS  c3e2aaaab<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f000000<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  c3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y6
+	VPSUBD       Y6, Y8, Y8
 	VPADDD       c7f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(AX)
-	VADDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y9, Y9
+	VPADDD       c7f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y9
+	VANDPS       Y7, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y5, Y5
 	ADDQ         $0x40, AX
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	JMP          loop
 
 loopdone:
-	VMOVUPS Y3, (BX)
-	VMOVUPS Y4, 32(BX)
+	VMOVUPS Y4, (BX)
+	VMOVUPS Y5, 32(BX)
 	VZEROUPPER
 	RET
+
+DATA cc2aea8f6<>+0(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+4(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+8(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+12(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+16(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+20(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+24(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+28(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+32(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+36(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+40(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+44(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+48(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+52(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+56(SB)/4, $0xc2aea8f6
+DATA cc2aea8f6<>+60(SB)/4, $0xc2aea8f6
+GLOBL cc2aea8f6<>(SB), RODATA|NOPTR, $64
 
 // func expAVX512(dst *float32, src *float32, n int)
 // Requires: AVX, AVX512F
@@ -2200,36 +2225,40 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-40
 	VBROADCASTSS X0, Z0
 	VMOVUPS      c42b20000<>+0(SB), Z1
 	VMOVUPS      cc2d00000<>+0(SB), Z2
-	VXORPS       Z3, Z3, Z3
+	VMOVUPS      cc2aea8f6<>+0(SB), Z3
+	VXORPS       Z4, Z4, Z4
 
 loop:
 	CMPQ         DX, $0x10
 	JL           loopdone
-	VMOVUPS      (CX), Z4
-	VSUBPS       Z0, Z4, Z4
-	VMINPS       Z4, Z1, Z4
-	VMAXPS       Z4, Z2, Z4
-	VMULPS       c3fb8aa3b<>+0(SB), Z4, Z5
-	VRNDSCALEPS  $0x00, Z5, Z5
-	VFNMADD231PS c3f318000<>+0(SB), Z5, Z4
-	VFNMADD231PS cb95e8083<>+0(SB), Z5, Z4
-	VMOVUPS      c39500d01<>+0(SB), Z6
-	VFMADD213PS  c3ab60b61<>+0(SB), Z4, Z6
-	VFMADD213PS  c3c088889<>+0(SB), Z4, Z6
-	VFMADD213PS  c3d2aaaab<>+0(SB), Z4, Z6
-	VFMADD213PS  c3e2aaaab<>+0(SB), Z4, Z6
-	VFMADD213PS  c3f000000<>+0(SB), Z4, Z6
-	VFMADD213PS  c3f800000<>+0(SB), Z4, Z6
-	VFMADD213PS  c3f800000<>+0(SB), Z4, Z6
-	VSCALEFPS    Z5, Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       Z6, Z3, Z3
+	VMOVUPS      (CX), Z5
+	VSUBPS       Z0, Z5, Z5
+	VCMPPS       $0x05, Z3, Z5, K1
+	VMAXPS       Z5, Z3, Z5
+	VMINPS       Z5, Z1, Z5
+	VMAXPS       Z5, Z2, Z5
+	VMULPS       c3fb8aa3b<>+0(SB), Z5, Z6
+	VRNDSCALEPS  $0x00, Z6, Z6
+	VFNMADD231PS c3f318000<>+0(SB), Z6, Z5
+	VFNMADD231PS cb95e8083<>+0(SB), Z6, Z5
+	VMOVUPS      c39500d01<>+0(SB), Z7
+	VFMADD213PS  c3ab60b61<>+0(SB), Z5, Z7
+	VFMADD213PS  c3c088889<>+0(SB), Z5, Z7
+	VFMADD213PS  c3d2aaaab<>+0(SB), Z5, Z7
+	VFMADD213PS  c3e2aaaab<>+0(SB), Z5, Z7
+	VFMADD213PS  c3f000000<>+0(SB), Z5, Z7
+	VFMADD213PS  c3f800000<>+0(SB), Z5, Z7
+	VFMADD213PS  c3f800000<>+0(SB), Z5, Z7
+	VSCALEFPS    Z6, Z7, Z7
+	VMOVAPS.Z    Z7, K1, Z7
+	VMOVUPS      Z7, (AX)
+	VADDPS       Z7, Z4, Z4
 	ADDQ         $0x40, AX
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	JMP          loop
 
 loopdone:
-	VMOVUPS Z3, (BX)
+	VMOVUPS Z4, (BX)
 	VZEROUPPER
 	RET

@@ -126,9 +126,15 @@ func maximumPlain(src []float32, most *[turn]float32) {
 	}
 }
 
+// expLeast is where ExpSum's results end: below it e^x is all but subnormal, which processors are slow at.
+const expLeast = -87.33
+
 func expSumPlain(dst, src []float32, shift float32, sums *[turn]float32) {
 	for i, x := range src {
-		dst[i] = float32(math.Exp(float64(x - shift)))
+		dst[i] = 0
+		if d := x - shift; !(d < expLeast) {
+			dst[i] = float32(math.Exp(float64(d)))
+		}
 		sums[i%turn] += dst[i]
 	}
 }

@@ -98,7 +98,8 @@ func Maximum(src []float32) float32 {
 	return most
 }
 
-// ExpSum writes e^(src − shift) to dst, which may be src, and gives the sum: the core of a softmax whose shift is the maximum.
+// ExpSum writes e^(src − shift) to dst, which may be src, and gives the sum: the core of a softmax whose shift is the maximum. Below
+// src − shift = −87.33, where e^x is about 1e-38, it writes 0.
 func ExpSum(dst, src []float32, shift float32) float32 {
 	var sums [turn]float32
 	whole, tail := split(src)

@@ -131,6 +131,28 @@ func TestSums(t *testing.T) {
 	}
 }
 
+func TestExpSumFlushesWhatIsSubnormalAndKeepsNaN(t *testing.T) {
+	x := make([]float32, 40)
+	for i := range x {
+		x[i] = float32(-80 - i)
+	}
+	x[33] = float32(math.Inf(-1))
+	forEach(t, "", func(t *testing.T) {
+		out := make([]float32, len(x))
+		ExpSum(out, x, 0)
+		for i, y := range out {
+			if want := math.Exp(float64(x[i])); x[i] < -87.33 && y != 0 || x[i] >= -87.33 && math.Abs(float64(y)-want) > 2e-7*want {
+				t.Errorf("e^%v = %v", x[i], y)
+			}
+		}
+		x := append([]float32{nan}, x...)
+		out = make([]float32, len(x))
+		if sum := ExpSum(out, x, 0); sum == sum || out[0] == out[0] {
+			t.Error("NaN is lost")
+		}
+	})
+}
+
 func TestMaximumKeepsNaN(t *testing.T) {
 	for n := 1; n < 70; n++ {
 		for at := range n {

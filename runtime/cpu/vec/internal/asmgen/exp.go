@@ -13,8 +13,10 @@ import (
 const (
 	expHigh = 89   // e^89 is beyond float32
 	expLow  = -104 // e^-104 rounds to 0
-	ln2High = 0.693359375
-	ln2Low  = math.Ln2 - ln2High
+	// The least x for which e^x, computed as below, is surely not subnormal.
+	expLeast = -87.33
+	ln2High  = 0.693359375
+	ln2Low   = math.Ln2 - ln2High
 )
 
 func newExp(s isa) func(reg.VecVirtual) reg.VecVirtual {
@@ -69,7 +71,31 @@ func newSigmoid(s isa) func(reg.VecVirtual) reg.VecVirtual {
 	}
 }
 
-// expSum writes dst = e^(src − shift) and gives the sum in 16 partial sums.
+// flushed is exp with 0 in place of results below 2^-126: a subnormal result costs a processor some 150 cycles, and a masked softmax is
+// full of them. NaN stays.
+func flushed(s isa) func(reg.VecVirtual) reg.VecVirtual {
+	exp := newExp(s)
+	least := s.load(expLeast)
+	return func(x reg.VecVirtual) reg.VecVirtual {
+		const notLess = 5 // or unordered
+		if s.wide {
+			k := K()
+			VCMPPS(imm(notLess), least, x, k)
+			VMAXPS(x, least, x)
+			e := exp(x)
+			VMOVAPS_Z(e, k, e)
+			return e
+		}
+		keep := s.vec()
+		VCMPPS(imm(notLess), least, x, keep)
+		VMAXPS(x, least, x)
+		e := exp(x)
+		VANDPS(keep, e, e)
+		return e
+	}
+}
+
+// expSum writes dst = e^(src − shift), flushed, and gives the sum in 16 partial sums.
 func expSum(s isa) {
 	TEXT("expSum"+s.name, NOSPLIT, "func(dst, src *float32, shift float32, sums *float32, n int)")
 	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("n"), GP64())
@@ -77,7 +103,7 @@ func expSum(s isa) {
 	low := Load(Param("shift"), XMM())
 	shift := s.vec()
 	VBROADCASTSS(low, shift)
-	exp := newExp(s)
+	exp := flushed(s)
 	acc := accumulators(s)
 	loop(n, "loop", []reg.Register{dst, src}, func() {
 		for i := range s.vectors() {
