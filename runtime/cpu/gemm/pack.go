@@ -45,6 +45,9 @@ func transposeScratch(nr int) int { return transposeK * nr }
 
 // panel writes rows [k0,k1) of columns [j0,j1) of matrix i to dst as rows of nr floats, zeros to the right. tmp is for transposeScratch floats.
 func (o *Operand) panel(dst, tmp []float32, nr, i, k0, k1, j0, j1 int) {
+	if k0 == k1 {
+		return
+	}
 	at, n := o.offset(i), j1-j0
 	if n < nr {
 		clear(dst[:(k1-k0)*nr])
@@ -67,6 +70,9 @@ func (o *Operand) panel(dst, tmp []float32, nr, i, k0, k1, j0, j1 int) {
 			}
 			transpose(piece, nr, tmp, transposeK, n, rows)
 		}
+		return
+	}
+	if o.DType == tensor.Float32 && o.ColStride == 1 && n == nr && copyPanel(dst, nr, view[float32](o.Bytes)[at+k0*o.RowStride+j0:], o.RowStride, k1-k0) {
 		return
 	}
 	uniform := len(o.Scale) <= 1
@@ -96,4 +102,25 @@ func transposePlain(dst []float32, width int, src []float32, stride, n, rows int
 			}
 		}
 	}
+}
+
+// copyPanel copies rows of nr floats, stride apart; false where nr is not a width it knows.
+func copyPanel(dst []float32, nr int, src []float32, stride, rows int) bool {
+	switch nr {
+	case 32:
+		for r := range rows {
+			*(*[32]float32)(dst[r*32:]) = *(*[32]float32)(src[r*stride:])
+		}
+	case 16:
+		for r := range rows {
+			*(*[16]float32)(dst[r*16:]) = *(*[16]float32)(src[r*stride:])
+		}
+	case 8:
+		for r := range rows {
+			*(*[8]float32)(dst[r*8:]) = *(*[8]float32)(src[r*stride:])
+		}
+	default:
+		return false
+	}
+	return true
 }

@@ -16,8 +16,10 @@ const (
 	blockCols = 256
 	// maxK is how many k one pass takes; longer sums go on from what the pass before left in C. It bounds packed operands.
 	maxK = 1 << 14
-	// sharedFloats bounds a packed block that all workers share, localFloats one of a single worker.
+	// sharedFloats bounds the packed A that all workers share, freshFloats the B that is packed in the run, localFloats that of a single
+	// worker.
 	sharedFloats = 1 << 21
+	freshFloats  = 1 << 19
 	localFloats  = 1 << 17
 	// inlineWork is the number of multiplications up to which more than one thread does not pay.
 	inlineWork = 1 << 16
@@ -201,7 +203,7 @@ func (r *run) shared(i int) {
 		b = r.packedCols()
 	} else {
 		b.stride = k * nr
-		colsAtOnce = min(roundUp(r.N, nr), max(1, sharedFloats/max(1, b.stride))*nr)
+		colsAtOnce = min(roundUp(r.N, nr), max(1, freshFloats/max(1, b.stride))*nr)
 		buf := getFloats(k * colsAtOnce)
 		defer putFloats(buf)
 		b.data = *buf
