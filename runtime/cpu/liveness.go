@@ -72,21 +72,28 @@ func (p *program) lives() {
 		}
 	}
 	for _, s := range p.steps {
-		if s.held == nil {
-			continue
-		}
-		for i := range seen {
-			seen[i] = false
-		}
-		for i := range p.consts {
-			seen[i] = true
-		}
-		for _, i := range append(s.in[:len(s.in):len(s.in)], s.out...) {
-			seen[i] = true
-		}
-		ends(s.held, seen)
+		p.endsInside(s, seen)
 	}
 	p.frame = make([]kernel.Value, p.slots)
+}
+
+// endsInside does the same for the steps that a fused one stands for: what is its own input or output lives on. scratch has a place for each
+// slot.
+func (p *program) endsInside(s *step, scratch []bool) {
+	if s.held == nil {
+		return
+	}
+	clear(scratch)
+	for i := range p.consts {
+		scratch[i] = true
+	}
+	for _, i := range append(s.in[:len(s.in):len(s.in)], s.out...) {
+		scratch[i] = true
+	}
+	ends(s.held, scratch)
+	for _, h := range s.held {
+		p.endsInside(h, scratch)
+	}
 }
 
 // ends gives each step the slots that end their life with it. seen are the slots that live on after the last step; those that the

@@ -180,10 +180,14 @@ func (pl *planner) mirror(p *program, around []string) *graph.Graph {
 
 // parts are the steps that a fused one stands for, or s itself.
 func (s *step) parts() []*step {
-	if s.held != nil {
-		return s.held
+	if s.held == nil {
+		return []*step{s}
 	}
-	return []*step{s}
+	var all []*step
+	for _, h := range s.held {
+		all = append(all, h.parts()...)
+	}
+	return all
 }
 
 // header is a constant for shape, which looks into small ones of integers only.
