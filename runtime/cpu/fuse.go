@@ -97,6 +97,7 @@ func (c *compiler) fuseIn(p *program, pl *planner) {
 		}
 	}
 	c.newFuser(p, pl).products()
+	c.newFuser(p, pl).rotations()
 	c.newFuser(p, pl).rows()
 }
 

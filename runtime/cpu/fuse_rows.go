@@ -86,7 +86,7 @@ func (f *fuser) together(a, b []int, last int) bool {
 
 // rowOperator reports whether the machine of rows knows the step's operator in this form.
 func (f *fuser) rowOperator(s *step) bool {
-	if s.control != nil || s.layers || len(s.out) != 1 || s.out[0] == absent || graph.CanonicalDomain(s.node.Domain) != "" {
+	if s.control != nil && s.rotate == 0 || s.layers || len(s.out) != 1 || s.out[0] == absent || graph.CanonicalDomain(s.node.Domain) != "" {
 		return false
 	}
 	if f.typ(s.out[0]).DType != tensor.Float32 {
@@ -108,6 +108,28 @@ func (f *fuser) replaceRows(members []int) {
 			out = append(out, o)
 		}
 	}
-	s := f.replace(members, out, func(in []int) func(*exec, *kernel.Call) (bool, error) { return f.rowMachine(members, in, out).run })
+	// An operand that is a transpose which leaves rows whole is read where it lies.
+	turned := map[int][]int64{}
+	all := slices.Clone(members)
+	for _, m := range members {
+		for _, slot := range f.p.steps[m].in {
+			if slot == absent || turned[slot] != nil || !f.rowReads(f.p.steps[m], slot) {
+				continue
+			}
+			t := f.maker[slot]
+			if t < 0 || f.p.steps[t] == nil || slices.Contains(members, t) || f.p.steps[t].control != nil || !f.p.steps[t].node.Is("Transpose") ||
+				slices.ContainsFunc(f.readers[slot], func(r int) bool { return !slices.Contains(members, r) }) {
+				continue
+			}
+			if perm, ok := f.p.steps[t].node.AttrInts("perm"); ok && len(perm) > 1 && perm[len(perm)-1] == int64(len(perm)-1) {
+				turned[slot] = perm
+				all = append(all, t)
+			}
+		}
+	}
+	slices.Sort(all)
+	s := f.replace(all, out, func(in []int) func(*exec, *kernel.Call) (bool, error) {
+		return f.rowMachine(members, in, out, turned).run
+	})
 	s.inPlace = true
 }

@@ -55,6 +55,7 @@ type step struct {
 
 	held    []*step // the steps that a fused one stands for
 	inPlace bool    // may write over an input
+	rotate  int     // half the row that a half turn works on, 0 for another step
 }
 
 // control is an operator that holds graphs.

@@ -34,6 +34,7 @@ const (
 	rowMaximum
 	rowSoftmax
 	rowNormalize // (a − mean) / √(variance + imm)
+	rowRotate    // (−b, a) of the halves a, b, which have imm elements
 )
 
 // reduces reports whether an element of the result depends on the whole row.
@@ -66,6 +67,9 @@ var rowReduce = map[string]opcode{"ReduceSum": rowSum, "ReduceMean": rowMean, "R
 
 // rowCode is a step as instructions on its first input; false where the machine of rows does not know it in this form.
 func (f *fuser) rowCode(s *step) ([]rowStep, bool) {
+	if s.rotate > 0 {
+		return []rowStep{{op: rowRotate, arg: absent, imm: float32(s.rotate)}}, true
+	}
 	n := s.node
 	one := func(op opcode) ([]rowStep, bool) { return []rowStep{{op: op, arg: absent}}, true }
 	if slices.Contains(s.in, absent) && n.OpType != "Clip" {

@@ -12,7 +12,8 @@ import (
 // rowMachine computes the values of a group of steps row by row. A register holds a row's elements, or one number that stands for
 // all of them.
 type rowMachine struct {
-	inputs  []int // of the step, those that the code reads: their values are the first registers
+	inputs  []int     // of the step, those that the code reads: their values are the first registers
+	perms   [][]int64 // of each, how its axes are to be transposed; nil for not at all
 	code    []rowInstruction
 	regs    int
 	outs    []int // registers of the step's outputs
@@ -26,15 +27,27 @@ type rowMachine struct {
 	idle   sync.Pool  // of *rowState
 }
 
-// rowMachine compiles a group whose operands and outputs are these slots.
-func (f *fuser) rowMachine(members, in, out []int) *rowMachine {
+// rowMachine compiles a group whose operands and outputs are these slots. turned are slots whose values are those of the operand before them
+// with axes transposed.
+func (f *fuser) rowMachine(members, in, out []int, turned map[int][]int64) *rowMachine {
 	m := &rowMachine{}
 	reg := map[int]int{}
 	// An operand that only says what to do, such as axes, is none of the machine's.
+	behind := map[int][]int{}
+	for slot := range turned {
+		base := f.p.steps[f.maker[slot]].in[0]
+		behind[base] = append(behind[base], slot)
+	}
 	for i, slot := range in {
 		if slices.ContainsFunc(members, func(j int) bool { return f.rowReads(f.p.steps[j], slot) }) {
 			reg[slot] = len(m.inputs)
 			m.inputs = append(m.inputs, i)
+			m.perms = append(m.perms, nil)
+		}
+		for _, t := range behind[slot] {
+			reg[t] = len(m.inputs)
+			m.inputs = append(m.inputs, i)
+			m.perms = append(m.perms, turned[t])
 		}
 	}
 	m.regs = len(m.inputs)
@@ -115,7 +128,7 @@ func (m *rowMachine) place() {
 	var free []int
 	for i, r := range m.code {
 		for _, reg := range []int{r.a, r.b} {
-			if reg >= 0 && m.buffer[reg] >= 0 && last[reg] == i && !slices.Contains(free, m.buffer[reg]) {
+			if reg >= 0 && m.buffer[reg] >= 0 && last[reg] == i && r.op != rowRotate && !slices.Contains(free, m.buffer[reg]) {
 				free = append(free, m.buffer[reg])
 			}
 		}
@@ -128,6 +141,9 @@ func (m *rowMachine) place() {
 		}
 		m.buffer[r.dst] = free[len(free)-1]
 		free = free[:len(free)-1]
+		if r.op == rowRotate && m.buffer[r.a] >= 0 && last[r.a] == i {
+			free = append(free, m.buffer[r.a])
+		}
 	}
 }
 
@@ -157,11 +173,19 @@ func (m *rowMachine) layoutOf(in []*kernel.Tensor) *rowLayout {
 func (m *rowMachine) arrange(in []*kernel.Tensor) *rowLayout {
 	l := &rowLayout{}
 	shapes := make([][]int, m.regs)
+	views := make([]view, len(in))
 	for i, t := range in {
-		shapes[i] = slices.Clone(t.Shape)
-		l.shapes = append(l.shapes, shapes[i])
+		l.shapes = append(l.shapes, slices.Clone(t.Shape))
+		views[i] = whole(t)
+		if m.perms[i] != nil {
+			var ok bool
+			if views[i], ok = views[i].transpose(m.perms[i]); !ok {
+				return l
+			}
+		}
+		shapes[i] = views[i].shape()
 	}
-	full, err := kernel.Broadcast(l.shapes...)
+	full, err := kernel.Broadcast(shapes[:len(in)]...)
 	if err != nil || len(full) == 0 || kernel.Count(full) == 0 {
 		return l
 	}
@@ -172,7 +196,7 @@ func (m *rowMachine) arrange(in []*kernel.Tensor) *rowLayout {
 				return l
 			}
 		}
-		if r.op.reduces() && len(s) == 0 {
+		if r.op.reduces() && len(s) == 0 || r.op == rowRotate && s[len(s)-1] != 2*int(r.imm) {
 			return l
 		}
 		if r.op.toOne() {
@@ -192,7 +216,10 @@ func (m *rowMachine) arrange(in []*kernel.Tensor) *rowLayout {
 	}
 	strides := make([][]int, len(in))
 	for i := range in {
-		strides[i] = kernel.BroadcastStrides(l.shapes[i], full)
+		strides[i] = make([]int, len(full))
+		for axis := range views[i].axes {
+			strides[i][len(full)-len(views[i].axes)+axis], _ = views[i].stride(axis)
+		}
 	}
 	// Join axes from the last on.
 	var extents []int
@@ -341,9 +368,9 @@ func (m *rowMachine) run(x *exec, c *kernel.Call) (bool, error) {
 
 // output makes the output at i. The last instruction may write over an operand that dies, since all others have read it by then.
 func (m *rowMachine) output(c *kernel.Call, i, reg int, in []*kernel.Tensor, l *rowLayout) (*kernel.Tensor, error) {
-	if m.code[len(m.code)-1].dst == reg {
+	if last := m.code[len(m.code)-1]; last.dst == reg && last.op != rowRotate {
 		for j, t := range in {
-			if c.Dies[m.inputs[j]] && t.Sole() && slices.Equal(t.Shape, l.shape) {
+			if m.perms[j] == nil && c.Dies[m.inputs[j]] && t.Sole() && slices.Equal(t.Shape, l.shape) {
 				return c.Reuse(i, m.inputs[j], tensor.Float32, l.shape)
 			}
 		}
@@ -519,6 +546,10 @@ func unaryRow(r rowInstruction, dst, x []float32) {
 	case rowSoftmax:
 		sum := vec.ExpSum(dst, x, vec.Maximum(x))
 		vec.MulScalar(dst, dst, 1/sum)
+	case rowRotate: // dst is never x: see place
+		half := len(x) / 2
+		vec.MulScalar(dst[:half], x[half:], -1)
+		copy(dst[half:], x[:half])
 	case rowNormalize:
 		n := float32(len(x))
 		mean := vec.Sum(x) / n
