@@ -7,6 +7,8 @@ type Calibration struct {
 	Settings CalibrationSettings `json:"settings"`
 	// GradOutput says what the state of the gradients of the layers' outputs holds, which no forward pass moves.
 	GradOutput GradOutput `json:"grad_output" class:"exact"`
+	// Losses has the mean cross-entropy of every batch, in nats, under the scales of the steps before it; empty without labels.
+	Losses []Float64 `json:"losses" class:"tolerant"`
 	// Layers has one entry for each Float8Linear, in the order of execution.
 	Layers []CalibratedLayer `json:"layers"`
 }

@@ -11,6 +11,7 @@ type Kind string
 const (
 	KindConvert   Kind = "convert"   // of `fp8rewrite convert`
 	KindCalibrate Kind = "calibrate" // of `fp8rewrite calibrate`; it has no Layers and a Calibration
+	KindVerify    Kind = "verify"    // of `fp8rewrite verify`; it has no Layers and a Verification
 )
 
 // Report is everything one job has to say. The field order is the order of the JSON; the class tag of a leaf says how two reports
@@ -28,8 +29,10 @@ type Report struct {
 	Layers []Layer `json:"layers"`
 	// Calibration is nil unless Kind is KindCalibrate.
 	Calibration *Calibration `json:"calibration" since:"1.1"`
-	Changes     []Change     `json:"changes"`
-	Warnings    []Warning    `json:"warnings"`
+	// Verification is nil unless Kind is KindVerify.
+	Verification *Verification `json:"verification" since:"1.1"`
+	Changes      []Change      `json:"changes"`
+	Warnings     []Warning     `json:"warnings"`
 	// Totals is computed by Finish.
 	Totals   Totals   `json:"totals"`
 	Volatile Volatile `json:"volatile"`

@@ -97,9 +97,41 @@ func calibrated() *report.Report {
 		Settings: report.CalibrationSettings{Data: "xxh64:60303ae22b998861", Steps: 3, BatchSize: 8, Rows: 20, Device: "cpu", AmaxInit: true,
 			Shard: "1/2", Ranks: 1},
 		GradOutput: report.GradInitial,
+		Losses:     []report.Float64{2.5, 2.25, 2.125},
 		Layers:     []report.CalibratedLayer{fc1, head},
 	}
 	r.Warnings = []report.Warning{report.NewWarning(report.WarnAmaxRejected, "fc1", report.Text("input"), "fc1", 1, 0)}
+	r.Finish()
+	return r
+}
+
+// verified is a report of a verification that uses every part of its section. Its numbers describe no real model.
+func verified() *report.Report {
+	r := sample()
+	r.Kind, r.Layers, r.Changes, r.Warnings = report.KindVerify, nil, nil, nil
+	r.State = report.State{Calibrated: true, DelayedLayers: 2, InitializedLayers: 2}
+	metric := func(loss report.Float64, correct int64) *report.TaskMetric {
+		return &report.TaskMetric{Rows: 64, Loss: loss, Perplexity: 2 * loss, Correct: correct, Accuracy: report.Float64(correct) / 64}
+	}
+	logits := report.VerifiedValue{Name: "logits", Value: "logits", Elements: 640, SQNRdB: 31.5, MaxAbs: 0.25, Cosine: 0.9990234375}
+	r.Verification = &report.Verification{
+		Settings: report.VerificationSettings{Data: "xxh64:60303ae22b998861", Batches: 8, BatchSize: 8, Rows: 64, Device: "cpu", Labels: "labels",
+			Logits: "logits", Gates: []report.Gate{{Name: report.GateMaxLossIncrease, Limit: 0.01}}},
+		Models: []report.VerifiedModel{{
+			Recipe: "i:del,w:del,go:del h16 max", Outputs: []report.VerifiedValue{logits},
+			Layers: []report.VerifiedValue{
+				{Name: "fc1", Value: "/fc1/Gemm_output_0", Elements: 1024, SQNRdB: 35.25, MaxAbs: 0.125, Cosine: 0.99951171875, NonFinite: 1},
+				{Name: "head", SQNRdB: report.Float64(notANumber), Cosine: report.Float64(notANumber)},
+			},
+			Original: metric(1.25, 60), Rewritten: metric(1.28125, 59),
+			Failures: []report.GateFailure{{Gate: report.GateMaxLossIncrease, Value: 0.03125}},
+		}},
+		Sensitivity: []report.LayerCost{
+			{Name: "fc1", SQNRdB: 32.5, LossIncrease: new(report.Float64(0.0234375)), Correct: new(int64(-1))},
+			{Name: "head", SQNRdB: 40, LossIncrease: new(report.Float64(-0.0009765625)), Correct: new(int64(0))},
+		},
+		Exclusion: &report.Exclusion{Layers: []string{"fc1"}, Met: true, Outputs: []report.VerifiedValue{logits}, Rewritten: metric(1.2490234375, 60)},
+	}
 	r.Finish()
 	return r
 }

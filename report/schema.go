@@ -64,13 +64,19 @@ func (r *Report) check(codes bool) error {
 		return nil
 	}
 	switch {
-	case r.Kind != KindConvert && r.Kind != KindCalibrate:
-		return fmt.Errorf("kind is %q, want %q or %q", cutMiddle(string(r.Kind), 40), KindConvert, KindCalibrate)
+	case r.Kind != KindConvert && r.Kind != KindCalibrate && r.Kind != KindVerify:
+		return fmt.Errorf("kind is %q, want %q, %q or %q", cutMiddle(string(r.Kind), 40), KindConvert, KindCalibrate, KindVerify)
+	case (r.Kind == KindVerify) != (r.Verification != nil):
+		return fmt.Errorf("kind is %q, and a report has a verification where its kind is %q alone", r.Kind, KindVerify)
 	case (r.Kind == KindCalibrate) != (r.Calibration != nil):
 		return fmt.Errorf("kind is %q, and a report has a calibration where its kind is %q alone", r.Kind, KindCalibrate)
 	case r.Calibration != nil:
 		if err := r.Calibration.check(); err != nil {
 			return fmt.Errorf("calibration: %w", err)
+		}
+	case r.Verification != nil:
+		if err := r.Verification.check(); err != nil {
+			return fmt.Errorf("verification: %w", err)
 		}
 	}
 	for i, c := range r.Changes {

@@ -101,6 +101,7 @@ func TestTheDocumentedSchemaIsTheSchema(t *testing.T) {
 		"warnings": codeTable(report.Warnings()),
 		"example":  "```json\n" + string(encode(t, sample())) + "```\n",
 		"section":  "```json\n" + string(encode(t, calibrated())) + "```\n",
+		"verified": "```json\n" + string(encode(t, verified())) + "```\n",
 	} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->"
 		i, j := strings.Index(text, begin), strings.Index(text, end)
@@ -129,21 +130,34 @@ func TestTheDocumentedSchemaIsTheSchema(t *testing.T) {
 	}
 	var want []leaf
 	for _, l := range walk(t, reflect.TypeFor[report.Report](), "", nil) {
-		// The two artifacts of a model have the same fields and are described once.
-		if strings.HasPrefix(l.path, "model.output.") {
+		path, first := described(l.path)
+		if !first {
 			continue
 		}
-		l.path = strings.Replace(l.path, "model.input.", "model.*.", 1)
-		// So have the two operands of a layer.
-		if strings.HasPrefix(l.path, "calibration.layers[].weight.") {
-			continue
-		}
-		l.path = strings.Replace(l.path, "calibration.layers[].input.", "calibration.layers[].*.", 1)
+		l.path = path
 		want = append(want, l)
 	}
 	if got := documented(reportPart); !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: the fields are\n%v\nwant\n%v", doc, got, want)
 	}
+}
+
+// described is how the page names a field; first is false for a struct whose fields stand there under another name.
+func described(path string) (name string, first bool) {
+	for _, same := range []struct{ name, first, others string }{
+		{"model.*.", "model.input.", "model.output."},
+		{"calibration.layers[].*.", "calibration.layers[].input.", "calibration.layers[].weight."},
+		{"verification.models[].*[].", "verification.models[].outputs[].", "verification.models[].layers[]."},
+		{"verification.models[].*.", "verification.models[].original.", "verification.models[].rewritten."},
+	} {
+		if strings.HasPrefix(path, same.others) {
+			return "", false
+		}
+		if rest, ok := strings.CutPrefix(path, same.first); ok {
+			return same.name + rest, true
+		}
+	}
+	return path, true
 }
 
 // documented lists the fields in the tables of a part of the page.

@@ -42,6 +42,9 @@ func (o Options) calibration(b *strings.Builder, r *report.Report) error {
 		gradients = "gradients: their state is as it was, since no backward pass ran"
 	}
 	fmt.Fprintln(b, wrap(gradients, o.Width, "  "))
+	if n := len(c.Losses); n > 0 {
+		fmt.Fprintln(b, wrap(fmt.Sprintf("loss %s in the first step, %s in the last", figure(c.Losses[0]), figure(c.Losses[n-1])), o.Width, "  "))
+	}
 	if len(c.Layers) == 0 {
 		fmt.Fprintf(b, "\nThe model has no Float8Linear.\n")
 		return nil
@@ -118,16 +121,6 @@ func percent(rate *report.Float64) string {
 	return strconv.FormatFloat(100*float64(*rate), 'g', 3, 64) + "%"
 }
 
-func steps(n int64) string {
-	if n == 1 {
-		return "1 step"
-	}
-	return count(n) + " steps"
-}
+func steps(n int64) string { return plainly(n, "step", "steps") }
 
-func rows(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return count(n) + " rows"
-}
+func rows(n int64) string { return plainly(n, "row", "rows") }

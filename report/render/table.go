@@ -25,15 +25,19 @@ const (
 	minName   = 20 // and in a narrow one, before columns are left out
 )
 
-// Table writes r for a terminal: the model and settings, a row for each layer (or operand, of a calibration), totals, then the reasons,
+// Table writes r for a terminal: the model and settings, a row for each layer (operand, of a calibration; output and layer, of a
+// verification), totals, then the reasons,
 // changes and warnings in words. Names from the model cannot break a line or steer the terminal. On a terminal too narrow for the table, names are cut and
 // then whole columns left out, which a line below the table says.
 func Table(w io.Writer, r *report.Report, o Options) error {
 	var b strings.Builder
 	o.head(&b, r)
 	rows := o.layers
-	if r.Calibration != nil {
+	switch {
+	case r.Calibration != nil:
 		rows = o.calibration
+	case r.Verification != nil:
+		rows = o.verification
 	}
 	if err := rows(&b, r); err != nil {
 		return fmt.Errorf("report: table: %w", err)
@@ -75,7 +79,7 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
 	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
 	state := calibration(r.State)
-	if r.Calibration == nil && r.Totals.Rewritten == 0 && !holdsFloat8(r) {
+	if r.Kind == report.KindConvert && r.Totals.Rewritten == 0 && !holdsFloat8(r) {
 		state = "no float8 layers"
 	}
 	if r.Settings.Recipe != "" {

@@ -142,6 +142,65 @@ func hostileCalibration() *report.Report {
 	return r
 }
 
+// verification is a report with every part of its section; its numbers describe no real model.
+func verification() *report.Report {
+	r := model()
+	r.Kind, r.Layers, r.Changes, r.Warnings = report.KindVerify, nil, nil, nil
+	r.State = report.State{Calibrated: true, DelayedLayers: 12, InitializedLayers: 12}
+	metric := func(loss report.Float64, correct int64) *report.TaskMetric {
+		return &report.TaskMetric{Rows: 397, Loss: loss, Perplexity: report.Float64(math.Exp(float64(loss))), Correct: correct, Accuracy: report.Float64(correct) / 397}
+	}
+	value := func(name string, sqnr float64) report.VerifiedValue {
+		return report.VerifiedValue{Name: name, Value: name, Elements: 3970, SQNRdB: report.Float64(sqnr), MaxAbs: 0.125, Cosine: 0.999}
+	}
+	m := report.VerifiedModel{Recipe: "i:del,w:del,go:del h16 max", Outputs: []report.VerifiedValue{value("logits", 31.25)},
+		Original: metric(0.0625, 389), Rewritten: metric(0.09375, 388),
+		Failures: []report.GateFailure{{Gate: report.GateMaxLossIncrease, Value: 0.03125}, {Gate: report.GateMinSQNR, Subject: "logits", Value: 31.25}}}
+	for i := range 12 {
+		m.Layers = append(m.Layers, value(fmt.Sprintf("model.layers.%d.mlp.down_proj", i), 40-float64(i)))
+	}
+	m.Layers[3] = report.VerifiedValue{Name: "inside.a.branch"}
+	m.Layers[4].SQNRdB, m.Layers[5].NonFinite = report.Float64(math.Inf(1)), 2
+	r.Verification = &report.Verification{
+		Settings: report.VerificationSettings{Batches: 50, BatchSize: 8, Rows: 397, Device: "cpu", Labels: "labels", Logits: "logits",
+			Gates: []report.Gate{{Name: report.GateMinSQNR, Limit: 40}, {Name: report.GateMaxLossIncrease, Limit: 0.01}, {Name: report.GateMaxAccuracyDrop, Limit: 0.01}}},
+		Models: []report.VerifiedModel{m},
+		Sensitivity: []report.LayerCost{{Name: "model.layers.11.mlp.down_proj", SQNRdB: 32, LossIncrease: new(report.Float64(0.025)), Correct: new(int64(-1))},
+			{Name: "model.layers.0.mlp.down_proj", SQNRdB: 45}},
+		Exclusion: &report.Exclusion{Layers: []string{"model.layers.11.mlp.down_proj"}, Met: true, Outputs: m.Outputs, Rewritten: metric(0.0626, 389)},
+	}
+	r.Finish()
+	return r
+}
+
+// recipes is a comparison of several recipes.
+func recipes() *report.Report {
+	r := verification()
+	v := r.Verification
+	other := v.Models[0]
+	other.Recipe, other.Failures, other.Layers = "i:dyn,w:dyn,go:dyn", nil, nil
+	v.Models[0].Layers = nil
+	v.Models = append(v.Models, other)
+	v.Sensitivity, v.Exclusion = nil, nil
+	return r
+}
+
+func hostileVerification() *report.Report {
+	r := verification()
+	v := r.Verification
+	m := &v.Models[0]
+	base := m.Layers[0]
+	m.Layers, v.Sensitivity, v.Exclusion.Layers = nil, nil, nil
+	for _, l := range hostile().Layers {
+		base.Name = l.Name
+		m.Layers = append(m.Layers, base)
+		v.Sensitivity = append(v.Sensitivity, report.LayerCost{Name: l.Name})
+		v.Exclusion.Layers = append(v.Exclusion.Layers, l.Name)
+	}
+	m.Outputs[0].Name, m.Failures[1].Subject, v.Settings.Device = hostile().Layers[0].Name, hostile().Layers[0].Name, "\x1b[2J"
+	return r
+}
+
 func table(t testing.TB, r *report.Report, o render.Options) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -174,6 +233,12 @@ func TestTablesAreTheGoldenFiles(t *testing.T) {
 		"calibration":         {calibration(), render.Options{}},
 		"calibration_width80": {calibration(), render.Options{Width: 80}},
 		"calibration_hostile": {hostileCalibration(), render.Options{Width: 120}},
+
+		"verification":         {verification(), render.Options{}},
+		"verification_all":     {verification(), render.Options{All: true}},
+		"verification_width80": {verification(), render.Options{Width: 80}},
+		"verification_recipes": {recipes(), render.Options{}},
+		"verification_hostile": {hostileVerification(), render.Options{Width: 120}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := table(t, c.r, c.o)
@@ -195,7 +260,7 @@ func TestTablesAreTheGoldenFiles(t *testing.T) {
 }
 
 func TestEveryLineFitsTheTerminal(t *testing.T) {
-	for _, r := range []*report.Report{model(), hostile(), calibration(), hostileCalibration()} {
+	for _, r := range []*report.Report{model(), hostile(), calibration(), hostileCalibration(), verification(), recipes(), hostileVerification()} {
 		for _, width := range []int{60, 72, 80, 100, 120, 160, 200} {
 			inTable := false
 			for text := range strings.Lines(table(t, r, render.Options{Width: width})) {
@@ -210,10 +275,13 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 }
 
 func TestNoNameReachesTheTerminalUnescaped(t *testing.T) {
-	for i, o := range []render.Options{{}, {Width: 80}, {All: true}, {}} {
+	for i, o := range []render.Options{{}, {Width: 80}, {All: true}, {}, {}} {
 		r := hostile()
-		if i == 3 {
+		switch i {
+		case 3:
 			r = hostileCalibration()
+		case 4:
+			r = hostileVerification()
 		}
 		got := table(t, r, o)
 		if !utf8.ValidString(got) {
