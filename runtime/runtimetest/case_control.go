@@ -71,8 +71,8 @@ func ifBranches(t *testing.T, e *engine) {
 	}
 }
 
-// loopModel runs a layer on x, 2x, 4x, …, as often as the input trips says.
-func loopModel(l *layerSpec) *graph.Model {
+// loopModel runs a layer on x, factor·x, factor²·x, …, as often as the input trips says.
+func loopModel(l *layerSpec, factor float32) *graph.Model {
 	m := newModel(modern)
 	g := m.Graph
 	input(g, "x", typ(tensor.Float32, "rows", l.k))
@@ -81,12 +81,12 @@ func loopModel(l *layerSpec) *graph.Model {
 	input(body, "i", typ(tensor.Int64))
 	input(body, "go_on", typ(tensor.Bool))
 	input(body, "value", anyShape(tensor.Float32))
-	constant(body, "two", scalar(2))
+	constant(body, "factor", scalar(factor))
 	l.add(m, body, "value", "made")
-	node(body, "Mul", one("value", "two"), one("doubled"))
+	node(body, "Mul", one("value", "factor"), one("next"))
 	node(body, "Identity", one("go_on"), one("still"))
 	output(body, "still", typ(tensor.Bool))
-	output(body, "doubled", anyShape(tensor.Float32))
+	output(body, "next", anyShape(tensor.Float32))
 	output(body, "made", anyShape(tensor.Float32))
 	node(g, "Loop", one("trips", "", "x"), one("last", "all"), graphAttr("body", body))
 	output(g, "last", anyShape(tensor.Float32))
@@ -95,27 +95,28 @@ func loopModel(l *layerSpec) *graph.Model {
 }
 
 func loop(t *testing.T, e *engine) {
-	l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
-	s := e.open(t, loopModel(l), runtime.Options{})
 	shape := tensor.Shape{2, 10}
-	for _, trips := range []int64{4, 1} {
-		x := random(52, tensor.Float32, 20)
-		in := feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, trips)}
-		res := run(t, s, in)
-		want := reference{dtype: tensor.Float32, shape: tensor.Shape{trips, 2, 6}}
-		for i := range trips {
-			y := l.output(x, shape)
-			want.value, want.weight = append(want.value, y.value...), append(want.weight, y.weight...)
-			if i+1 == trips {
-				// The largest of the iterations is the last one's.
-				checkStats(t, res, l, x)
+	for _, factor := range []float32{2, 0.5} {
+		l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
+		s := e.open(t, loopModel(l, factor), runtime.Options{})
+		for _, trips := range []int64{4, 1} {
+			x := random(52, tensor.Float32, 20)
+			in := feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, trips)}
+			res := run(t, s, in)
+			want := reference{dtype: tensor.Float32, shape: tensor.Shape{trips, 2, 6}}
+			for i := range trips {
+				y := l.output(x, shape)
+				want.value, want.weight = append(want.value, y.value...), append(want.weight, y.weight...)
+				if largest := factor < 1 && i == 0 || factor > 1 && i+1 == trips; largest {
+					checkStats(t, res, l, x)
+				}
+				for j := range x {
+					x[j] *= float64(factor)
+				}
 			}
-			for j := range x {
-				x[j] *= 2
-			}
+			e.near(t, "all", res.Values["all"], want, e.tol.Sum)
+			e.near(t, "last", res.Values["last"], reference{tensor.Float32, shape, x, nil}, 0)
 		}
-		e.near(t, "all", res.Values["all"], want, e.tol.Sum)
-		e.near(t, "last", res.Values["last"], reference{tensor.Float32, shape, x, nil}, 0)
 	}
 }
 
@@ -123,7 +124,7 @@ func loopNever(t *testing.T, e *engine) {
 	l := newLayer("layer", ops.Variant{}, tensor.Float32, 6, 10, false)
 	x := random(53, tensor.Float32, 20)
 	shape := tensor.Shape{2, 10}
-	res := e.once(t, loopModel(l), feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, 0)}, runtime.Options{})
+	res := e.once(t, loopModel(l, 2), feeds{"x": fromNumbers(tensor.Float32, shape, x), "trips": tensor.Int64s(tensor.Shape{}, 0)}, runtime.Options{})
 	if got := res.Layers[0]; got != (runtime.LayerStats{Layer: "layer", Counted: got.Counted}) {
 		t.Errorf("a layer that never ran reports %+v", got)
 	}

@@ -59,7 +59,7 @@ func countLoop(t *testing.T, e *engine) {
 	l := newLayer("layer", ops.Variant{}, tensor.Float32, 3, 4, false)
 	l.scaleX = 1
 	in := feeds{"x": tensor.Float32s(tensor.Shape{2, 4}, 100, 200, 400, 500, 1, 0, 0, 1e-9), "trips": tensor.Int64s(tensor.Shape{}, 3)}
-	s := e.open(t, loopModel(l), runtime.Options{Statistics: true})
+	s := e.open(t, loopModel(l, 2), runtime.Options{Statistics: true})
 	for range 2 {
 		got := run(t, s, in).Layers[0]
 		if !got.Counted {
