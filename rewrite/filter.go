@@ -29,6 +29,14 @@ func ParsePattern(s string) (Pattern, error) {
 	return Pattern{Text: s, re: re}, nil
 }
 
+// Literal is the text of a pattern that matches the layer called name alone.
+func Literal(name string) string {
+	if name == "" || strings.ContainsAny(name, `*?[\\`) || strings.HasPrefix(name, "re:") {
+		return "re:^" + regexp.QuoteMeta(name) + "$"
+	}
+	return name
+}
+
 // Match reports whether the pattern chooses the layer called name.
 func (p Pattern) Match(name string) bool { return p.re.MatchString(name) }
 

@@ -23,17 +23,16 @@ func (g Gates) NeedLabels() bool { return g.MaxLossIncrease != nil || g.MaxAccur
 // Failure is a limit that was not kept.
 type Failure struct {
 	Gate       string // min-sqnr, max-loss-increase, max-accuracy-drop
-	Subject    string // the output, or the metric
+	Output     string // whose SQNR it is; "" for the metric
 	Got, Limit float64
 }
 
 // String is the failure as a sentence.
 func (f Failure) String() string {
-	relation := "above"
-	if f.Gate == "min-sqnr" {
-		relation = "below"
+	if f.Output != "" {
+		return fmt.Sprintf("%s: the SQNR of output %q is %.6g dB, below the limit %g", f.Gate, f.Output, f.Got, f.Limit)
 	}
-	return fmt.Sprintf("%s: %s is %.6g, %s the limit %g", f.Gate, f.Subject, f.Got, relation, f.Limit)
+	return fmt.Sprintf("%s: got %.6g, above the limit %g", f.Gate, f.Got, f.Limit)
 }
 
 // Check gives the limits that m does not keep. A figure that is NaN keeps none; outputs that differ in Inf and NaN have no SQNR.
@@ -46,20 +45,20 @@ func (g Gates) Check(m *Measured) []Failure {
 				sqnr = math.Inf(-1)
 			}
 			if sqnr < *g.MinSQNR {
-				out = append(out, Failure{"min-sqnr", fmt.Sprintf("the SQNR of output %q", o.Name), sqnr, *g.MinSQNR})
+				out = append(out, Failure{"min-sqnr", o.Name, sqnr, *g.MinSQNR})
 			}
 		}
 	}
 	if g.MaxLossIncrease != nil {
 		if d := m.LossIncrease(); !(d <= *g.MaxLossIncrease) {
-			out = append(out, Failure{"max-loss-increase", "the increase of the loss", d, *g.MaxLossIncrease})
+			out = append(out, Failure{"max-loss-increase", "", d, *g.MaxLossIncrease})
 		}
 	}
 	if g.MaxAccuracyDrop != nil {
 		// An accuracy is a quotient of counts: half a row is below any real difference and above any rounding.
 		slack := 0.5 / float64(m.Before.Rows)
 		if d := m.AccuracyDrop(); !(d <= *g.MaxAccuracyDrop+slack/1024) {
-			out = append(out, Failure{"max-accuracy-drop", "the drop of the accuracy", d, *g.MaxAccuracyDrop})
+			out = append(out, Failure{"max-accuracy-drop", "", d, *g.MaxAccuracyDrop})
 		}
 	}
 	return out

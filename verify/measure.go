@@ -43,6 +43,7 @@ type Measured struct {
 	Rows    int64
 	Outputs []Named
 	Layers  []Named
+	Logits  string // the output that the metric reads
 	// Before and After are the task metric of the original and of the rewritten model; nil without labels.
 	Before, After *Metric
 }
@@ -132,7 +133,7 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 	reference := &reference{v: v, keep: values}
 	defer reference.close()
 
-	m := &Measured{Steps: v.source.Steps()}
+	m := &Measured{Steps: v.source.Steps(), Logits: v.opt.Logits}
 	sums := map[string]*accumulator{}
 	var was, is task
 	for i := range m.Steps {

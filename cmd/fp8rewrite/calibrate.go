@@ -1,19 +1,319 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
 
-// newCalibrate answers the command that convert names as the next step. This version cannot calibrate, and says so.
+	"github.com/spf13/cobra"
+
+	"github.com/fp8rewrite/fp8rewrite/calibrate"
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
+	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
+	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/render"
+	"github.com/fp8rewrite/fp8rewrite/rewrite"
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/samples"
+)
+
+// calibrateOptions are the flags of calibrate.
+type calibrateOptions struct {
+	outputs
+	data       dataOptions
+	device     deviceOptions
+	noAmaxInit bool
+	freeze     bool
+	force      bool
+	shard      string
+	labels     string
+	logits     string
+	resume     bool
+	every      int
+	json       bool
+	quiet      bool
+}
+
 func newCalibrate() *cobra.Command {
-	return &cobra.Command{
-		Use:    "calibrate",
-		Short:  "Say that this version cannot calibrate",
-		Hidden: true,
-		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic
-  fp8rewrite convert model.onnx -o model.fp8.onnx --recipe i:off
-  fp8rewrite inspect model.fp8.onnx`,
-		DisableFlagParsing: true,
-		RunE: func(*cobra.Command, []string) error {
-			return hint(usagef("calibrate is not in this version"), "fp8rewrite convert MODEL.onnx -o OUT.onnx --recipe dynamic needs no calibration")
+	o := &calibrateOptions{}
+	cmd := &cobra.Command{
+		Use:   "calibrate MODEL.onnx --data BATCHES -o OUT.onnx",
+		Short: "Run batches through a converted model and fill its scales",
+		Long: `calibrate runs batches through a model that convert made, observes the amax of every layer's input, and writes the model with the
+scales and amax histories that follow from it, and a table of what was seen.
+
+The rows of an array are the samples: a step takes --batch-size of them. An array feeds the input of the same name, or of --prefix and that
+name, or the one that --input says. A run that is interrupted leaves OUT.resume beside the output; --resume goes on from there and ends with
+the same bytes. Under mpirun or srun the processes share the rows of every step, and the result is that of one process.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves a partial output, and an older file at OUT stays as it was.`,
+		Example: `  fp8rewrite calibrate model.fp8.onnx --data batches.npz -o model.calibrated.onnx
+  fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ --batch-size 8 --steps 8 -o out.onnx --report report.json
+  mpirun -np 4 fp8rewrite calibrate model.fp8.onnx --data data.npz -o out.onnx`,
+		Args:              one("the model to calibrate"),
+		ValidArgsFunction: modelFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runCalibrate(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
+	f := cmd.Flags()
+	f.StringVarP(&o.out, "output", "o", "", "file to write the calibrated model to")
+	o.data.addFlags(cmd)
+	o.device.addFlags(cmd)
+	f.BoolVar(&o.noAmaxInit, "no-amax-init", false, "cast the first batch with scale 1 instead of a scale from its own amax")
+	f.BoolVar(&o.freeze, "freeze", false, "store the final scales as static: weights become float8, and later runs leave the scales alone")
+	f.BoolVar(&o.force, "force", false, "go on from a model whose scales were frozen")
+	f.StringVar(&o.shard, "shard", "", "take part i of n of every batch, as i/n; fp8rewrite merge joins the parts")
+	f.StringVar(&o.labels, "labels", "", "array with the right classes: the report gains each batch's mean cross-entropy")
+	f.StringVar(&o.logits, "logits", "", "output that --labels judges (default: the first)")
+	f.BoolVar(&o.resume, "resume", false, "go on from OUT.resume, which an interrupted run left")
+	f.IntVar(&o.every, "checkpoint-every", 16, "steps after which OUT.resume is written; 0 for never")
+	f.StringVar(&o.report, "report", "", "file to write the JSON report to")
+	f.BoolVar(&o.externalData, "external-data", false, "write weights to a data file beside the model (done anyway above 2 GB)")
+	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
+	completeFiles(cmd, "output", "onnx")
+	completeFiles(cmd, "report", "json")
+	return cmd
+}
+
+// check finds conflicts between flags before any work.
+func (o *calibrateOptions) check(in string) error {
+	toFile := "-o " + shellWord(suggestCalibrated(in))
+	if err := o.data.check("calibrate"); err != nil {
+		return err
+	}
+	switch {
+	case o.out == "":
+		return hint(usagef("calibrate: --output is missing"), "fp8rewrite calibrate %s --data %s %s", shellWord(in), shellWord(o.data.path), toFile)
+	case o.out == "-":
+		return hint(usagef("--output wants a file, got %q", o.out), "%s", toFile)
+	case o.report == "-":
+		return hint(usagef("--report wants a file, got %q", o.report), "--json prints the report on stdout")
+	case o.quiet && o.json:
+		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
+	case o.every < 0:
+		return hint(usagef("--checkpoint-every: got %d, want 0 or more", o.every), "--checkpoint-every 16")
+	case o.logits != "" && o.labels == "":
+		return hint(usagef("--logits says which output --labels judges, and there is no --labels"), "--labels ARRAY")
+	case o.shard != "" && o.freeze:
+		return hint(usagef("--freeze stores final scales, which a shard does not have"), "fp8rewrite merge --freeze freezes what the shards make together")
+	}
+	return nil
+}
+
+// checkpointPath is where an interrupted run leaves what it has.
+func (o *calibrateOptions) checkpointPath() string { return o.out + ".resume" }
+
+// runCalibrate checks everything that can be checked before the slow work, and opens model and data.
+func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *calibrateOptions) (err error) {
+	start := time.Now()
+	if err := o.check(in); err != nil {
+		return err
+	}
+	shard := calibrate.Shard{}
+	if o.shard != "" {
+		if shard, err = calibrate.ParseShard(o.shard); err != nil {
+			return hint(usageError{fmt.Errorf("--shard: %w", err)}, "--shard 1/4 for the first of four")
+		}
+	}
+	backend, limits, err := o.device.open()
+	if err != nil {
+		return err
+	}
+	workers, err := joinWorkers()
+	if err != nil {
+		return err
+	}
+	defer func() { err = workers.leave(err) }()
+	if workers.rank() > 0 {
+		stdout, stderr, o.quiet = io.Discard, io.Discard, true
+	}
+	if err := o.probe(in, suggestCalibrated(in)); err != nil {
+		return err
+	}
+	file, err := onnxio.Open(in)
+	if err != nil {
+		return explainOpen(in, err)
+	}
+	defer file.Close()
+	if err := o.refuseData(file, suggestCalibrated(in)); err != nil {
+		return err
+	}
+	set, err := o.data.open(file.Model)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	c := &calibration{calibrateOptions: o, file: file, set: set, backend: backend, workers: workers, start: start, stdout: stdout, stderr: stderr}
+	c.opt = calibrate.Options{Threads: limits.Threads, MaxMemory: limits.MaxMemory, NoAmaxInit: o.noAmaxInit, Force: o.force, Shard: shard,
+		Group: workers.group(), Every: o.every}
+	err = mapfile.Guard(func() error { return c.run(ctx) })
+	return explainChange(file, explainCalibrate(in, o, err))
+}
+
+// calibration is one run of the command.
+type calibration struct {
+	*calibrateOptions
+	file           *onnxio.File
+	set            *samples.Set
+	backend        runtime.Backend
+	workers        workers
+	opt            calibrate.Options
+	start          time.Time
+	stdout, stderr io.Writer
+
+	batches string // fingerprint of the data
+	losses  *losses
+}
+
+// run calibrates, saves and reports.
+func (c *calibration) run(ctx context.Context) error {
+	digests := digestInput(ctx, c.file)
+	defer digests.stop()
+	bar := newBar(c.stderr, c.quiet)
+	defer bar.clear()
+	if err := c.prepare(ctx, digests, bar); err != nil {
+		return err
+	}
+	res, err := calibrate.Run(ctx, c.file.Model, c.backend, c.set, c.opt)
+	bar.clear()
+	if err != nil {
+		return c.interrupted(err)
+	}
+	if c.workers.rank() > 0 {
+		return c.workers.wait(ctx) // until rank 0 has written
+	}
+	model := res.Model
+	if c.freeze {
+		if model, err = freeze(ctx, model); err != nil {
+			return err
+		}
+		res.Model = model
+	}
+	saved, err := onnxio.Save(ctx, c.out, model, onnxio.SaveOptions{ExternalData: c.externalData, Progress: bar.stage("writing model")})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	os.Remove(c.checkpointPath()) // the run is over
+	if err := c.workers.wait(ctx); err != nil {
+		return written{c.out, err}
+	}
+	if err := c.tell(ctx, digests, res, model, saved); err != nil {
+		return c.afterwards(err)
+	}
+	return nil
+}
+
+// prepare sets up what hears of the run: the bar, checkpoints, losses.
+func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) error {
+	progress := bar.count("calibrating", "step")
+	c.opt.Progress = func(p calibrate.Progress) {
+		if progress != nil {
+			progress(int64(p.Done), int64(p.Of))
+		}
+	}
+	if c.labels != "" {
+		if c.workers.size() > 1 || c.opt.Shard.Count > 1 {
+			return hint(usagef("--labels judges whole batches, and each process has a part of them"), "fp8rewrite verify judges the calibrated model")
+		}
+		var err error
+		if c.losses, err = newLosses(c.set, c.file.Model, c.labels, c.logits); err != nil {
+			return err
+		}
+		c.opt.Outputs = c.losses.step
+	}
+	var err error
+	if c.batches, err = c.set.Fingerprint(); err != nil {
+		return err
+	}
+	sums, err := digests.wait(ctx)
+	if err != nil {
+		return err
+	}
+	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t", sums, c.batches, c.set.BatchSize(),
+		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force)
+	c.opt.Save = func(p *calibrate.Checkpoint) error {
+		b, err := p.Marshal()
+		if err != nil {
+			return err
+		}
+		return atomicfile.WriteFile(c.checkpointPath(), b)
+	}
+	if !c.resume {
+		return nil
+	}
+	b, err := os.ReadFile(c.checkpointPath())
+	if err != nil {
+		return hint(err, "--resume goes on from what an interrupted run with the same -o has left; leave it out to begin")
+	}
+	c.opt.Resume, err = calibrate.UnmarshalCheckpoint(b)
+	return err
+}
+
+// interrupted says how to go on, where there is something to go on from.
+func (c *calibration) interrupted(err error) error {
+	if errors.Is(err, context.Canceled) && c.workers.rank() == 0 && c.workers.size() == 1 {
+		if _, e := os.Stat(c.checkpointPath()); e == nil && !c.quiet {
+			fmt.Fprintf(c.stderr, "what was done so far is in %s; the same command with --resume goes on from there\n", oneLine(c.checkpointPath()))
+		}
+	}
+	return err
+}
+
+// tell completes the report and puts it where the flags ask for it.
+func (c *calibration) tell(ctx context.Context, digests *digests, res *calibrate.Result, model *graph.Model, saved onnxio.SaveResult) error {
+	sums, err := digests.wait(ctx)
+	if err != nil {
+		return err
+	}
+	rep := &reports.Report{Kind: reports.KindCalibrate, Settings: recipeSettings(res.Recipe), State: res.State(), Warnings: res.Warnings(), Calibration: res.Section()}
+	rep.Model.Input = inputArtifact(c.file, sums)
+	out := artifact(model, c.out, saved)
+	rep.Model.Output = &out
+	s := &rep.Calibration.Settings
+	s.Data, s.BatchSize, s.Device, s.Freeze, s.Ranks = c.batches, c.set.BatchSize(), c.backend.Name(), c.freeze, int64(c.workers.size())
+	if c.losses != nil {
+		rep.Calibration.Losses = c.losses.all
+	}
+	fillVolatile(rep, c.start)
+	rep.Finish()
+	for _, note := range c.set.Notes() {
+		if !c.quiet {
+			fmt.Fprintf(c.stderr, "note: %s\n", oneLine(note))
+		}
+	}
+	return writeReport(c.stdout, rep, c.report, c.json, c.quiet, render.Options{})
+}
+
+// explainCalibrate adds the command that helps.
+func explainCalibrate(in string, o *calibrateOptions, err error) error {
+	var checkpoint *calibrate.CheckpointError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, calibrate.ErrNotConverted):
+		converted := suggestOutput(in)
+		return hint(err, "fp8rewrite convert %s -o %s", shellWord(in), shellWord(converted))
+	case errors.Is(err, calibrate.ErrFrozen):
+		return hint(err, "--force calibrates it all the same")
+	case errors.As(err, &checkpoint):
+		return hint(err, "remove %s and leave --resume out to begin again", shellWord(o.checkpointPath()))
+	}
+	return explainRun(explainData(err))
+}
+
+// freeze makes the scales of a calibrated model static.
+func freeze(ctx context.Context, m *graph.Model) (*graph.Model, error) {
+	frozen, err := rewrite.Freeze(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return frozen, calibrate.MarkFrozen(frozen)
 }

@@ -69,8 +69,8 @@ func modelFiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.Shel
 }
 
 // completeFiles completes the value of a flag that is a file with the extension.
-func completeFiles(cmd *cobra.Command, flag, extension string) {
-	complete(cmd, flag, []string{extension}, cobra.ShellCompDirectiveFilterFileExt)
+func completeFiles(cmd *cobra.Command, flag string, extensions ...string) {
+	complete(cmd, flag, extensions, cobra.ShellCompDirectiveFilterFileExt)
 }
 
 // completeWords completes the value of a flag that is one of a few words.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
@@ -302,27 +300,11 @@ func writeStdout(ctx context.Context, stdout io.Writer, rep *reports.Report, res
 
 // write puts the report where the flags ask for it.
 func (o *convertOptions) write(stdout, stderr io.Writer, rep *reports.Report) error {
-	var encoded bytes.Buffer
-	if err := reports.Encode(&encoded, rep); err != nil {
-		return err
-	}
-	if o.report != "" {
-		if err := atomicfile.WriteFile(o.report, encoded.Bytes()); err != nil {
-			return err
-		}
-	}
 	to := stdout
 	if o.out == "-" && !o.dryRun {
 		to = stderr // stdout carries the model
 	}
-	switch {
-	case o.quiet:
-		return nil
-	case o.json:
-		_, err := to.Write(encoded.Bytes())
-		return err
-	}
-	return render.Table(to, rep, render.Options{Width: terminalWidth(to), Color: render.Color(isTerminal(to), os.Getenv), All: o.all})
+	return writeReport(to, rep, o.report, o.json, o.quiet, render.Options{All: o.all})
 }
 
 // advise says what to do next.

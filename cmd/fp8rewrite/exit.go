@@ -16,6 +16,7 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitGate        = 3
 	exitInterrupted = 130
 )
 
@@ -67,8 +68,11 @@ func report(w io.Writer, err error) int {
 	if h := (hinted{}); errors.As(err, &h) {
 		fmt.Fprintf(w, "hint: %s\n", oneLine(h.hint))
 	}
-	if errors.As(err, new(usageError)) {
+	switch {
+	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, new(gateError)):
+		return exitGate
 	}
 	return exitFailed
 }

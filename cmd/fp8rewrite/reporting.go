@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,8 +16,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 )
 
@@ -24,6 +27,7 @@ import (
 type digests struct {
 	stop func() // ends the work early
 	done <-chan digested
+	got  *digested // once it is there
 }
 
 // digested is the sums, the model's first, then those of its data files; or why they could not be had.
@@ -48,17 +52,20 @@ func digestInput(ctx context.Context, f *onnxio.File) *digests {
 		}
 		done <- d
 	}()
-	return &digests{stop, done}
+	return &digests{stop: stop, done: done}
 }
 
 // wait gives the sums once they are there.
 func (d *digests) wait(ctx context.Context) ([]string, error) {
-	select {
-	case got := <-d.done:
-		return got.sums, got.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if d.got == nil {
+		select {
+		case got := <-d.done:
+			d.got = &got
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
+	return d.got.sums, d.got.err
 }
 
 // digestFile hashes the file at path, which had size bytes when it was opened. It reads the file instead of its mapping: a page of a
@@ -166,13 +173,11 @@ func inputArtifact(f *onnxio.File, sums []string) reports.Artifact {
 
 // fill completes the report of a conversion.
 func (o *convertOptions) fill(rep *reports.Report, res *rewrite.Result, opt rewrite.Options, start time.Time) {
-	r := res.Recipe
-	rep.Settings = reports.Settings{
-		Recipe: r.String(), HistoryLen: int64(r.HistoryLen), AmaxCompute: r.Compute.String(), Margin: int64(r.Margin),
-		PowerOfTwo: r.PowerOfTwo, PerChannel: r.PerChannel, Weights: opt.Weights.String(), Emit: o.emit,
-		Include: append([]string{}, o.include...), Exclude: append([]string{}, o.exclude...),
-		MultipleOf: opt.MultipleOf, MinDim: opt.MinDim, AssumeConstant: opt.AssumeConstant, Observe: opt.Observe,
-	}
+	rep.Settings = recipeSettings(res.Recipe)
+	s := &rep.Settings
+	s.Weights, s.Emit = opt.Weights.String(), o.emit
+	s.Include, s.Exclude = append([]string{}, o.include...), append([]string{}, o.exclude...)
+	s.MultipleOf, s.MinDim, s.AssumeConstant, s.Observe = opt.MultipleOf, opt.MinDim, opt.AssumeConstant, opt.Observe
 	rep.State = res.State()
 	rep.Layers = res.Layers()
 	rep.Changes = append([]reports.Change{}, res.Changes...)
@@ -185,11 +190,38 @@ func (o *convertOptions) fill(rep *reports.Report, res *rewrite.Result, opt rewr
 			rep.Warnings = append(rep.Warnings, reports.NewWarning(reports.WarnOutputLarger, "model", in, out.Bytes))
 		}
 	}
+	fillVolatile(rep, start)
+	rep.Finish()
+}
+
+// fillVolatile says when, where and by which version a report was made; start is when the work began.
+func fillVolatile(rep *reports.Report, start time.Time) {
 	host, _ := os.Hostname()
 	rep.Volatile = reports.Volatile{
 		Time: start.UTC().Format(time.RFC3339), DurationSeconds: reports.Float64(time.Since(start).Seconds()), Host: host,
 		OS: goruntime.GOOS, Arch: goruntime.GOARCH, Threads: int64(goruntime.GOMAXPROCS(0)), Version: buildVersion(),
 		GoVersion: goruntime.Version(),
 	}
-	rep.Finish()
+}
+
+// writeReport puts a report where the flags ask for it: in the file at path, and on stdout as JSON, as a table, or not at all.
+func writeReport(stdout io.Writer, rep *reports.Report, path string, asJSON, quiet bool, opt render.Options) error {
+	var encoded bytes.Buffer
+	if err := reports.Encode(&encoded, rep); err != nil {
+		return err
+	}
+	if path != "" {
+		if err := atomicfile.WriteFile(path, encoded.Bytes()); err != nil {
+			return err
+		}
+	}
+	switch {
+	case quiet:
+		return nil
+	case asJSON:
+		_, err := stdout.Write(encoded.Bytes())
+		return err
+	}
+	opt.Width, opt.Color = terminalWidth(stdout), render.Color(isTerminal(stdout), os.Getenv)
+	return render.Table(stdout, rep, opt)
 }

@@ -14,10 +14,10 @@ func newRoot() *cobra.Command {
 		Long: `fp8rewrite swaps the linear layers of a serialized model for Float8Linear, which carries float8 weights, scales and amax
 histories, and writes the rewritten model with a report that CI can compare. No Python, no framework.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
-		Example: `  fp8rewrite inspect model.onnx
-  fp8rewrite convert model.onnx -o model.fp8.onnx
-  fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --report report.json`,
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupted.`,
+		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx
+  fp8rewrite calibrate model.fp8.onnx --data batches.npz -o model.calibrated.onnx
+  fp8rewrite verify model.onnx model.calibrated.onnx --data batches.npz`,
 		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -30,7 +30,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(wrongFlag)
-	root.AddCommand(newConvert(), newInspect(), newVersion(), newCompletion(), newCalibrate())
+	root.AddCommand(newConvert(), newCalibrate(), newVerify(), newMerge(), newInspect(), newVersion(), newCompletion())
 	root.SetHelpCommand(newHelp())
 	return root
 }

@@ -22,6 +22,15 @@ func newBar(w io.Writer, quiet bool) *bar {
 
 // stage gives the function that one stage of the work calls with bytes done and in all; nil where nothing is shown.
 func (b *bar) stage(what string) func(done, total int64) {
+	return b.show(what, progressbar.OptionShowBytes(true))
+}
+
+// count gives the function that one stage of the work calls with units done and in all; nil where nothing is shown.
+func (b *bar) count(what, unit string) func(done, total int64) {
+	return b.show(what, progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit))
+}
+
+func (b *bar) show(what string, options ...progressbar.Option) func(done, total int64) {
 	if !b.on {
 		return nil
 	}
@@ -30,10 +39,13 @@ func (b *bar) stage(what string) func(done, total int64) {
 		if p == nil {
 			b.clear()
 			to := &patient{w: b.w, from: time.Now().Add(patience)}
-			p = progressbar.NewOptions64(total, progressbar.OptionSetWriter(to), progressbar.OptionSetDescription(what),
-				progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth())
+			p = progressbar.NewOptions64(total, append(options, progressbar.OptionSetWriter(to), progressbar.OptionSetDescription(what),
+				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth())...)
 			b.current = p
+		}
+		if total != p.GetMax64() {
+			p.ChangeMax64(total)
 		}
 		p.Set64(done)
 	}

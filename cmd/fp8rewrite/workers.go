@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/fp8rewrite/fp8rewrite/calibrate"
+	"github.com/fp8rewrite/fp8rewrite/calibrate/mpi"
+)
+
+// workers are the processes that mpirun or srun started; the zero value is this one alone.
+type workers struct{ mpi *mpi.Group }
+
+// joinWorkers makes this process part of its job, if a launcher started it as one of several.
+func joinWorkers() (workers, error) {
+	g, err := mpi.Join()
+	if err != nil {
+		return workers{}, hint(err, "set FP8REWRITE_MPI_LIB to the MPI library of the launcher, or run one process without the launcher")
+	}
+	return workers{g}, nil
+}
+
+func (w workers) rank() int {
+	if w.mpi == nil {
+		return 0
+	}
+	return w.mpi.Rank()
+}
+
+func (w workers) size() int {
+	if w.mpi == nil {
+		return 1
+	}
+	return w.mpi.Size()
+}
+
+// group is the workers as calibrate sees them, nil for one process.
+func (w workers) group() calibrate.Group {
+	if w.mpi == nil {
+		return nil
+	}
+	return w.mpi
+}
+
+// wait returns when all workers have come to it.
+func (w workers) wait(ctx context.Context) error {
+	if w.mpi == nil {
+		return nil
+	}
+	return w.mpi.Barrier(ctx)
+}
+
+// patienceWithFirst is how long the other ranks give the first one to say what is wrong: mostly it is the same for all.
+const patienceWithFirst = 300 * time.Millisecond
+
+// leave ends the work of this process: in order, or, where it failed, with the whole job, since the others would wait for it for ever.
+func (w workers) leave(err error) error {
+	if w.mpi == nil {
+		return err
+	}
+	if err == nil {
+		return w.mpi.Close()
+	}
+	if w.rank() > 0 {
+		time.Sleep(patienceWithFirst)
+	}
+	w.mpi.Abort(report(os.Stderr, err))
+	return err
+}
