@@ -21,6 +21,15 @@ type isa struct {
 	name   string
 	mr, nr int
 	run    func(rows int, t *tile) // 1 <= rows <= mr
+	*converters
+}
+
+// converters are faster forms of what convert.go does, with the same bits. nil where there are none.
+type converters struct {
+	transpose     func(dst *float32, ldd int, src *float32, lds int, n int) // 8 rows of n; strides in bytes, n a multiple of 8
+	decodeE4M3FN  func(dst *float32, src *byte, n int, scale float32)       // n a multiple of 16
+	widenFloat16  func(dst *float32, src *uint16, n int)                    // n a multiple of 8
+	narrowFloat16 func(dst *uint16, src *float32, n int)                    // n a multiple of 8
 }
 
 // kc is how many k a kernel takes at a time: a panel's piece of kc × nr floats stays in the first cache while rows pass over it.
@@ -32,4 +41,4 @@ const (
 	maxWidth = 32
 )
 
-var plain = &isa{"plain", 4, 8, runPlain}
+var plain = &isa{"plain", 4, 8, runPlain, nil}

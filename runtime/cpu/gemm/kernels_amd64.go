@@ -5,9 +5,12 @@ package gemm
 import "golang.org/x/sys/cpu"
 
 var (
-	avx512 = &isa{"avx512", 12, 32, runAVX512}
-	avx2   = &isa{"avx2", 6, 16, runAVX2}
+	avx512 = &isa{"avx512", 12, 32, runAVX512, avx2Converters}
+	avx2   = &isa{"avx2", 6, 16, runAVX2, avx2Converters}
 )
+
+// avx2Converters serve both: memory is what limits them.
+var avx2Converters = &converters{transposeAVX2, decodeE4M3FNAVX2, widenFloat16AVX2, narrowFloat16AVX2}
 
 // best is the widest instruction set that the processor has. Tests set it.
 var best = available()[len(available())-1]
@@ -72,6 +75,18 @@ func runAVX2(rows int, t *tile) {
 }
 
 // The kernels of kernels_amd64.s.
+
+//go:noescape
+func transposeAVX2(dst *float32, ldd int, src *float32, lds int, n int)
+
+//go:noescape
+func decodeE4M3FNAVX2(dst *float32, src *byte, n int, scale float32)
+
+//go:noescape
+func widenFloat16AVX2(dst *float32, src *uint16, n int)
+
+//go:noescape
+func narrowFloat16AVX2(dst *uint16, src *float32, n int)
 
 //go:noescape
 func tileAVX512x1(t *tile)

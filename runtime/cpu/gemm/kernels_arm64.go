@@ -2,7 +2,7 @@
 
 package gemm
 
-var neon = &isa{"neon", 8, 8, runNEON}
+var neon = &isa{"neon", 8, 8, runNEON, nil}
 
 // best is the widest instruction set that the processor has: every arm64 that Go runs on has NEON. Tests set it.
 var best = neon

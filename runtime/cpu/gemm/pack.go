@@ -89,7 +89,7 @@ func (o *Operand) panel(dst, tmp []float32, nr, i, k0, k1, j0, j1 int) {
 	}
 }
 
-// transposePlain writes src, n rows of which rows elements count, stride apart, to dst as columns: dst[r·width+j] = src[j·stride+r].
+// transposePlain is transpose in plain Go.
 func transposePlain(dst []float32, width int, src []float32, stride, n, rows int) {
 	const block = 16
 	for r0 := 0; r0 < rows; r0 += block {

@@ -144,7 +144,7 @@ func addendStrides(t *kernel.Tensor, m, n int) (rs, cs int, err error) {
 		rows = -1
 	}
 	if rows != m && rows != 1 || cols != n && cols != 1 {
-		return 0, 0, fmt.Errorf("C is %s, which does not broadcast to %s", t, kernel.ShapeString([]int{m, n}))
+		return 0, 0, fmt.Errorf("addend is %s, which does not broadcast to %s", t, kernel.ShapeString([]int{m, n}))
 	}
 	if rows == m && m != 1 {
 		rs = cols

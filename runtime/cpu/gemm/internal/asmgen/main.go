@@ -44,5 +44,9 @@ func main() {
 	for rows := 1; rows <= 6; rows++ {
 		tileX86(avx2, rows)
 	}
+	transposeX86()
+	decodeX86()
+	widenX86()
+	narrowX86()
 	Generate()
 }
