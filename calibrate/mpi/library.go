@@ -73,10 +73,7 @@ func candidates(by string) []string {
 	if by == "PMI" || by == "MVAPICH" {
 		names = append(mpich, open...)
 	}
-	var out []string
-	for _, n := range names {
-		out = append(out, n)
-	}
+	out := append([]string(nil), names...)
 	for _, f := range folders {
 		for _, n := range names {
 			out = append(out, filepath.Join(f, n))

@@ -208,7 +208,7 @@ func launcher(t *testing.T) []string {
 }
 
 // start runs this test binary as n ranks.
-func start(t *testing.T, n int, what string) (stdout, stderr string, err error, took time.Duration) {
+func start(t *testing.T, n int, what string) (stdout, stderr string, took time.Duration, err error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -227,7 +227,7 @@ func start(t *testing.T, n int, what string) (stdout, stderr string, err error, 
 	c.WaitDelay = time.Second
 	began := time.Now()
 	err = c.Run()
-	return o.String(), e.String(), err, time.Since(began)
+	return o.String(), e.String(), time.Since(began), err
 }
 
 func TestRanksReduce(t *testing.T) {
@@ -236,7 +236,7 @@ func TestRanksReduce(t *testing.T) {
 			t.Skip("-short leaves out 4 ranks")
 		}
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			stdout, stderr, err, took := start(t, n, "verbs")
+			stdout, stderr, took, err := start(t, n, "verbs")
 			if err != nil {
 				t.Fatalf("%v\n%s%s", err, stdout, stderr)
 			}
@@ -262,7 +262,7 @@ func TestARankThatFailsEndsTheJob(t *testing.T) {
 			t.Skip("-short leaves out all but the rank that is killed")
 		}
 		t.Run(what, func(t *testing.T) {
-			stdout, stderr, err, took := start(t, 3, what)
+			stdout, stderr, took, err := start(t, 3, what)
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {
 				t.Errorf("the launcher ended with %v, want an exit code that is not 0", err)
