@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -91,10 +92,10 @@ func formatAll(dst []string, src *kernel.Tensor) error {
 		v := make([]float32, len(dst))
 		loadFloat32(v, src, 0)
 		for i, x := range v {
-			if src.DType == tensor.Float32 {
-				dst[i] = spell(float64(x), 32)
+			if src.DType == tensor.Float16 {
+				dst[i] = spellHalf(x)
 			} else {
-				dst[i] = spellNarrow(x, src)
+				dst[i] = spell(float64(x), 32)
 			}
 		}
 	}
@@ -121,24 +122,14 @@ func spell(v float64, bits int) string {
 	return s
 }
 
-// spellNarrow is the shortest text that reads back as v in the type of t.
-func spellNarrow(v float32, t *kernel.Tensor) string {
+// spellHalf is the shortest text that reads back as the float16 v.
+func spellHalf(v float32) string {
 	if a := math.Abs(float64(v)); v == 0 || !(a <= math.MaxFloat32) {
 		return spell(float64(v), 32)
 	}
-	buf := conversions.Get().(*buffers)
-	defer conversions.Put(buf)
-	var code [2]byte
-	one := &kernel.Tensor{DType: t.DType, Shape: []int{1}, Bytes: code[:kernel.ElemSize(t.DType)]}
 	for digits := range 9 {
-		s := strconv.FormatFloat(float64(v), 'e', digits, 64)
-		f, err := strconv.ParseFloat(s, 64)
-		if err != nil {
-			continue
-		}
-		var back [1]float32
-		storeFloat64(one, 0, []float64{f}, buf, narrowing{})
-		if loadFloat32(back[:], one, 0); back[0] == v {
+		f, err := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'e', digits, 64), 64)
+		if err == nil && float8.Float16FromFloat32(oddFloat(f)).Float32() == v {
 			return spell(f, 64)
 		}
 	}
