@@ -294,7 +294,7 @@ func (s *Set) chooseRows() error {
 		return fmt.Errorf("%s: no rows for the inputs of the model", s.path)
 	}
 	if s.batch == 0 {
-		s.batch = 1
+		s.batch = max(1, s.opt.DefaultBatch)
 		if fixedBy != nil {
 			return fixedBy.wrong("a batch of at least one row; the model fixes it to 0")
 		}

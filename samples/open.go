@@ -31,8 +31,11 @@ type Options struct {
 	// Whole names inputs whose array is given whole at every step.
 	Whole []string
 
-	// BatchSize is the number of rows per step: 0 means the model's fixed batch, or 1 where it is free.
+	// BatchSize is the number of rows per step: 0 means what the model fixes, or the size of batches that the data has ready, or DefaultBatch.
 	BatchSize int64
+
+	// DefaultBatch is the number of rows per step where nothing else says one; 0 means 1.
+	DefaultBatch int64
 
 	// Steps is how many steps there are; 0 means as many as the data has. More than that is an error.
 	Steps int
@@ -77,7 +80,7 @@ func Open(path string, opt Options) (*Set, error) {
 	if opt.MaxMemory == 0 {
 		opt.MaxMemory = DefaultMaxMemory
 	}
-	if opt.BatchSize < 0 || opt.Steps < 0 || opt.MaxMemory < 0 {
+	if opt.BatchSize < 0 || opt.DefaultBatch < 0 || opt.Steps < 0 || opt.MaxMemory < 0 {
 		return nil, fmt.Errorf("batch size %d, %d steps, %d bytes of memory: none may be negative", opt.BatchSize, opt.Steps, opt.MaxMemory)
 	}
 	s := &Set{path: path, opt: opt, parts: map[string][]*part{}, numpy: map[string]bool{}, cache: cache{max: opt.MaxMemory}}
