@@ -77,6 +77,8 @@ var (
 	noKernel   = regexp.MustCompile(`Could not find an implementation for (\S+?)\((-?\d+)\) node with name '(.*?)'`)
 	noFunction = regexp.MustCompile(`(\S+)\((-?\d+)\) is not a registered function/op`)
 	noSchema   = regexp.MustCompile(`Error in Node:\s?(.*?) : No Op registered for (\S+) with domain_version of (-?\d+)`)
+	noSchemaIn = regexp.MustCompile(`In Node, \("(.*?)", (\S+), "(.*?)", -?\d+\) : .*Error No (?:Op registered|opset import) for (?:\S+ with domain_version of (-?\d+)|domain)`)
+	newOpset   = regexp.MustCompile(`Opset (\d+) is under development`)
 	badType    = regexp.MustCompile(`Type '.*' of (?:input|output) parameter \(.*?\) of operator \((.*?)\) in node \((.*?)\) is invalid`)
 )
 
@@ -99,8 +101,18 @@ func openError(model *graph.Model, err error) error {
 	if m := noSchema.FindStringSubmatch(status.message); m != nil {
 		return unsupported(m[1], m[2], m[3], "")
 	}
+	if m := noSchemaIn.FindStringSubmatch(status.message); m != nil {
+		op := m[2]
+		if m[3] != "" {
+			op = m[3] + ":" + op
+		}
+		return unsupported(m[1], op, m[4], "")
+	}
 	if m := badType.FindStringSubmatch(status.message); m != nil {
-		return unsupported(m[2], m[1], "", status.message)
+		return unsupported(m[2], m[1], strconv.FormatInt(model.OpsetVersion(""), 10), status.message)
+	}
+	if m := newOpset.FindStringSubmatch(status.message); m != nil {
+		return fmt.Errorf("%s: this ONNX Runtime does not know opset %s, which the model imports", name, m[1])
 	}
 	return fmt.Errorf("%s: %w", name, status)
 }

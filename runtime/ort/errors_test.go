@@ -25,18 +25,24 @@ func TestMessagesLoseWhatOnlyTheirAuthorsCanRead(t *testing.T) {
 }
 
 func TestFailuresNameTheirNode(t *testing.T) {
-	model := &graph.Model{Opsets: []graph.Opset{{Domain: "com.x", Version: 3}}, Graph: &graph.Graph{Nodes: []*graph.Node{
+	model := &graph.Model{Opsets: []graph.Opset{{Version: 21}, {Domain: "com.x", Version: 3}}, Graph: &graph.Graph{Nodes: []*graph.Node{
 		{Name: "first", OpType: "Relu"}, {Name: "second", OpType: "Foo", Domain: "com.x"}}}}
 	for message, want := range map[string]runtime.UnsupportedError{
-		"Could not find an implementation for Add(14) node with name 'a/b'":                                   {Node: "a/b", Op: "Add", Opset: 14},
-		"Load model from x.onnx failed:Fatal error: com.x:Foo(-1) is not a registered function/op":            {Node: "second", Op: "com.x:Foo", Opset: 3},
-		"This is an invalid model. Error in Node:n1 : No Op registered for Bar with domain_version of 20":     {Node: "n1", Op: "Bar", Opset: 20},
-		"Type Error: Type 'tensor(int32)' of input parameter (x) of operator (Sqrt) in node (n2) is invalid.": {Node: "n2", Op: "Sqrt"},
+		"Could not find an implementation for Add(14) node with name 'a/b'":                                                                                                            {Node: "a/b", Op: "Add", Opset: 14},
+		"Load model from x.onnx failed:Fatal error: com.x:Foo(-1) is not a registered function/op":                                                                                     {Node: "second", Op: "com.x:Foo", Opset: 3},
+		"This is an invalid model. Error in Node:n1 : No Op registered for Bar with domain_version of 20":                                                                              {Node: "n1", Op: "Bar", Opset: 20},
+		"Type Error: Type 'tensor(int32)' of input parameter (x) of operator (Sqrt) in node (n2) is invalid.":                                                                          {Node: "n2", Op: "Sqrt", Opset: 21},
+		"This is an invalid model. In Node, (\"foo_1\", Foo, \"\", -1) : (\"X\": tensor(float),) -> (\"Y\": tensor(float),) , Error No Op registered for Foo with domain_version of 7": {Node: "foo_1", Op: "Foo", Opset: 7},
+		"This is an invalid model. In Node, (\"m\", Multi, \"a.b\", -1) : (\"X\": tensor(float),) -> (\"Y\",) , Error No opset import for domain 'a.b'":                                {Node: "m", Op: "a.b:Multi"},
 	} {
 		got, ok := errors.AsType[*runtime.UnsupportedError](openError(model, &statusError{message: message}))
 		if !ok || got.Backend != "ort" || got.Node != want.Node || got.Op != want.Op || got.Opset != want.Opset {
 			t.Errorf("%q became %+v, want %+v", message, got, want)
 		}
+	}
+	const newer = "ort: this ONNX Runtime does not know opset 24, which the model imports"
+	if err := openError(model, &statusError{message: "Failed to load model with error: ONNX Runtime only *guarantees* support for models stamped with official released onnx opset versions. Opset 24 is under development and support for this is limited."}); err.Error() != newer {
+		t.Errorf("a newer opset became %q, want %q", err, newer)
 	}
 	err := runError(&statusError{message: "Non-zero status code returned while running MatMul node. Name:'it's' Status Message: does not fit"})
 	got, ok := errors.AsType[*runtime.NodeError](err)

@@ -30,9 +30,15 @@ type variable struct {
 	first *tensor.Tensor
 }
 
+// newestIR is the newest IR version that the oldest ONNX Runtime in use takes.
+const newestIR = 10
+
 // prepare makes a copy of m whose variables are inputs and whose amaxes are outputs. m stays as it is.
 func prepare(m *graph.Model, opt runtime.Options) (*prepared, error) {
 	c := *m
+	// ONNX Runtime refuses a file of a later IR version than it knows, whether anything in it is new or not. What is, such as an element
+	// type, it still reads or refuses by itself.
+	c.IRVersion = min(c.IRVersion, newestIR)
 	c.Opsets = slices.Clone(m.Opsets)
 	c.Graph = m.Graph.Clone()
 	p := &prepared{model: &c}
