@@ -180,7 +180,21 @@ func turn[E unit](p *kernel.Pool, dst, src []E, dAt, sAt int, w walk, a int) {
 			to := min(from+tile, rows)
 			for j := 0; j < cols; j += tile {
 				width := min(tile, cols-j)
-				for i := from; i < to; i++ {
+				i := from
+				for ; i+8 <= to; i += 8 {
+					at := d + i*dRow + j
+					r0, r1, r2, r3 := dst[at:][:width], dst[at+dRow:][:width], dst[at+2*dRow:][:width], dst[at+3*dRow:][:width]
+					at += 4 * dRow
+					r4, r5, r6, r7 := dst[at:][:width], dst[at+dRow:][:width], dst[at+2*dRow:][:width], dst[at+3*dRow:][:width]
+					at = s + i + j*sCol
+					for x := range width {
+						v := (*[8]E)(src[at:])
+						r0[x], r1[x], r2[x], r3[x] = v[0], v[1], v[2], v[3]
+						r4[x], r5[x], r6[x], r7[x] = v[4], v[5], v[6], v[7]
+						at += sCol
+					}
+				}
+				for ; i < to; i++ {
 					row := dst[d+i*dRow+j:][:width]
 					at := s + i + j*sCol
 					for x := range row {

@@ -442,6 +442,12 @@ func resample[T float32 | float64](p *kernel.Pool, dst, src []T, outer, in, out,
 		p.For(outer, max(1, job/(out*taps)), func(lo, hi int) {
 			for o := lo; o < hi; o++ {
 				row, line := src[o*in:(o+1)*in], dst[o*out:(o+1)*out]
+				if taps == 2 {
+					for i := range line {
+						line[i] = weight[2*i]*row[at[2*i]] + weight[2*i+1]*row[at[2*i+1]]
+					}
+					continue
+				}
 				for i := range line {
 					var sum T
 					for k := i * taps; k < (i+1)*taps; k++ {
@@ -457,6 +463,14 @@ func resample[T float32 | float64](p *kernel.Pool, dst, src []T, outer, in, out,
 		for k := lo; k < hi; k++ {
 			o, i := k/out, k%out
 			line := dst[k*inner:][:inner]
+			if taps == 2 {
+				w0, w1 := weight[2*i], weight[2*i+1]
+				r0, r1 := src[(o*in+at[2*i])*inner:][:inner], src[(o*in+at[2*i+1])*inner:][:inner]
+				for x := range line {
+					line[x] = w0*r0[x] + w1*r1[x]
+				}
+				continue
+			}
 			for j := range taps {
 				w := weight[i*taps+j]
 				row := src[(o*in+at[i*taps+j])*inner:][:inner]
