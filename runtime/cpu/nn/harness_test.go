@@ -106,11 +106,11 @@ type array struct {
 
 func zeros(shape ...int) *array { return &array{shape, make([]float64, kernel.Count(shape))} }
 
-// random has numbers that float16 holds exactly.
+// random has numbers that all float types hold exactly: multiples of 1/64 from -2 on, below 2.
 func random(rng *rand.Rand, shape ...int) *array {
 	a := zeros(shape...)
 	for i := range a.v {
-		a.v[i] = float64(rng.IntN(257)-128) / 64
+		a.v[i] = float64(rng.IntN(256)-128) / 64
 	}
 	return a
 }
