@@ -15,6 +15,9 @@
 // (or name-0, name.0) are the parts of one array called name where no file has that very name. Files of the other kinds bring the names
 // of their arrays along, and arrays of one name in several files are joined along axis 0. Other files and subfolders are passed over.
 //
+// An ONNX test set is a folder with input_0.pb, input_1.pb …: one step. Data that is a folder of folders test_data_set_0, test_data_set_1 …
+// has a step for each. An input takes the tensor of its name, else the one with its number among the model's inputs.
+//
 // # How an array is cut
 //
 // An array with as many axes as its input has one row per sample: step i of batch size B takes rows [i·B, (i+1)·B), and the last step

@@ -117,10 +117,13 @@ func (s *Set) read() error {
 	if err != nil {
 		return err
 	}
+	if !info.IsDir() && strings.EqualFold(filepath.Ext(s.path), ".pb") {
+		return s.readTestSetOf(s.path)
+	}
 	if !info.IsDir() {
 		read := readers[strings.ToLower(filepath.Ext(s.path))]
 		if read == nil {
-			return fmt.Errorf("%s: unknown kind of data, want .npz, .npy, .safetensors, or a folder of them or of ONNX test sets", s.path)
+			return fmt.Errorf("%s: unknown kind of data, want .npz, .npy, .safetensors, .pb, or a folder of them", s.path)
 		}
 		return read(s, s.path)
 	}

@@ -633,6 +633,13 @@ func TestTestSets(t *testing.T) {
 			wantError(t, err, c.words...)
 		})
 	}
+	dir = put(t, map[string][]byte{"input_0.pb": pb("x", tensor.Int64, 3), "input_1.pb": pb("y", tensor.Float32, 3), "one.pb": pb("", tensor.Int64, 2)})
+	if s := open(t, filepath.Join(dir, "input_0.pb"), opt); s.Steps() != 1 || s.Rows(0) != 3 {
+		t.Errorf("a file of a set: %d steps", s.Steps())
+	}
+	if s := open(t, filepath.Join(dir, "one.pb"), Options{Model: in[:1], DecodePB: decode}); s.Steps() != 1 || s.Rows(0) != 2 {
+		t.Errorf("a file by itself: %d steps", s.Steps())
+	}
 	uneven := open(t, put(t, map[string][]byte{"input_0.pb": pb("x", tensor.Int64, 3), "input_1.pb": pb("y", tensor.Float32, 4)}), opt)
 	if uneven.Divisible() == nil || uneven.Rows(0) != 1 {
 		t.Errorf("inputs of different lengths: %d rows, %v", uneven.Rows(0), uneven.Divisible())

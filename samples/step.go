@@ -60,8 +60,8 @@ func (s *Set) Step(i int) (map[string]*tensor.Tensor, error) {
 	return s.Batch(context.Background(), i, 0, s.Rows(i))
 }
 
-// Batch is rows [lo, hi) of step i: the inputs by name, in memory of their own. An input that is given whole comes whole. It fails where
-// Divisible does, unless all rows are asked for.
+// Batch is rows [lo, hi) of step i: the inputs by name, in memory of their own. An input that is given whole is the same tensor at every
+// step. It fails where Divisible does, unless all rows are asked for.
 func (s *Set) Batch(ctx context.Context, i, lo, hi int) (map[string]*tensor.Tensor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

@@ -104,6 +104,19 @@ func (s *Set) readTestSets(dirs []string) error {
 	return nil
 }
 
+// readTestSetOf reads the test set that a .pb file belongs to: its folder's, where it is called input_N.pb, else one of this file alone.
+func (s *Set) readTestSetOf(file string) error {
+	if _, is := numbered(filepath.Base(file), "input_", ".pb"); is || s.opt.DecodePB == nil {
+		return s.readTestSets([]string{filepath.Dir(file)})
+	}
+	in, err := s.readPB(file)
+	if err != nil {
+		return err
+	}
+	s.sets = []*testSet{{dir: file, inputs: []*setInput{in}}}
+	return nil
+}
+
 func (s *Set) readPB(file string) (*setInput, error) {
 	m, err := mapfile.Open(file)
 	if err != nil {

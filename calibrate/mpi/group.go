@@ -257,6 +257,9 @@ func (g *Group) Abort(code int) {
 	if code == 0 {
 		code = 1
 	}
+	if g.closed { // MPI takes no calls any more
+		os.Exit(code)
+	}
 	select {
 	case g.calls <- func() { dynlib.Call(g.lib.abort, g.lib.world, uintptr(code)) }:
 		// MPI_Abort ends this process too, but the standard does not promise it.

@@ -84,8 +84,11 @@ func candidates(by string) []string {
 
 // open finds the library and its functions.
 func open(l Launch) (*library, error) {
-	if !dynlib.Supported || goruntime.GOOS != "linux" && goruntime.GOOS != "darwin" {
-		return nil, &NotFoundError{Launch: l, Err: fmt.Errorf("%w (%s/%s)", dynlib.ErrBuiltWithout, goruntime.GOOS, goruntime.GOARCH)}
+	if goruntime.GOOS != "linux" && goruntime.GOOS != "darwin" {
+		return nil, &NotFoundError{Launch: l, Err: fmt.Errorf("processes are joined on Linux and macOS, this is %s", goruntime.GOOS)}
+	}
+	if !dynlib.Supported {
+		return nil, &NotFoundError{Launch: l, Err: dynlib.ErrBuiltWithout}
 	}
 	if name := os.Getenv(Variable); name != "" {
 		lib, err := dynlib.Open(name, true)
@@ -153,6 +156,10 @@ func bind(lib *dynlib.Library) (*library, error) {
 		}
 		l.inPlace = 1 // (void*)1
 		return l, nil
+	}
+	// MPICH 5 has a second library with the handles of MPI's own standard interface.
+	if strings.Contains(filepath.Base(l.name), "mpi_abi") {
+		return nil, fmt.Errorf("mpi: %q (%s) has the handles of the MPI standard's own binary interface, want the library's libmpi", l.name, l.version)
 	}
 	for _, relative := range []string{"MPICH", "MVAPICH", "Intel(R) MPI"} {
 		if strings.Contains(l.version, relative) {

@@ -192,6 +192,8 @@ func TestEachWrongZipHasItsError(t *testing.T) {
 	f, err := OpenZip(write(t, "a.npz", zipped(t, member{"readme.txt", zip.Deflate, []byte("x")})), Options{})
 	if err != nil || len(f.Arrays) != 0 {
 		t.Errorf("a zip without arrays: %v, %v", f, err)
+	} else {
+		f.Close()
 	}
 }
 
