@@ -102,10 +102,13 @@ type Initializer struct {
 	Origin any
 }
 
-// Sparse is a sparse initializer: only its name and its dense shape are modelled.
+// Sparse is a sparse tensor, such as a sparse initializer. A codec writes it from its Origin: a change of the other fields is lost.
 type Sparse struct {
 	Name  string
-	Shape tensor.Shape
+	Shape tensor.Shape // of the dense tensor
+	// Values are the elements that are not zero, [N]; Indices say where they lie: [N] in the flattened tensor, or [N, rank]. nil where the
+	// file has none.
+	Values, Indices *tensor.Tensor
 
 	Origin any
 }
@@ -132,8 +135,8 @@ const (
 	AttrTypes     AttributeKind = 14
 )
 
-// Attribute is a named argument of a node. Exactly the field that Kind names is meaningful; kinds from AttrSparse on live in the
-// Origin alone. Inside a function, Ref names the attribute of the call that gives the value.
+// Attribute is a named argument of a node. Exactly the field that Kind names is meaningful; kinds from AttrSparses on live in the
+// Origin alone, and one of AttrSparse is written from there. Inside a function, Ref names the attribute of the call that gives the value.
 type Attribute struct {
 	Name    string
 	Kind    AttributeKind
@@ -148,6 +151,7 @@ type Attribute struct {
 	Strings [][]byte
 	Tensors []*tensor.Tensor
 	Graphs  []*Graph
+	Sparse  *Sparse
 
 	Origin any
 }

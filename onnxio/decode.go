@@ -101,15 +101,15 @@ func (d decoder) graph(pb *onnxpb.GraphProto) (*graph.Graph, error) {
 		})
 	}
 	for _, s := range pb.SparseInitializer {
-		if err := d.sparse(s); err != nil {
+		sp, err := d.sparse(s)
+		if err != nil {
 			return nil, fmt.Errorf("sparse initializer %q: %w", s.GetValues().GetName(), err)
 		}
 		if s.GetValues().GetName() == "" {
 			return nil, fmt.Errorf("a sparse initializer of graph %q has no name", g.Name)
 		}
-		g.Sparse = append(g.Sparse, &graph.Sparse{
-			Name: s.GetValues().GetName(), Shape: s.Dims, Origin: &sparseOrigin{src: d.src, pb: s},
-		})
+		sp.Origin = &sparseOrigin{src: d.src, pb: s}
+		g.Sparse = append(g.Sparse, sp)
 	}
 	var err error
 	if g.Nodes, err = d.nodes(pb.Node); err != nil {
@@ -118,24 +118,26 @@ func (d decoder) graph(pb *onnxpb.GraphProto) (*graph.Graph, error) {
 	return g, nil
 }
 
-// sparse checks a sparse tensor, which stays in its message.
-func (d decoder) sparse(pb *onnxpb.SparseTensorProto) error {
+// sparse is a sparse tensor, which is written from its message.
+func (d decoder) sparse(pb *onnxpb.SparseTensorProto) (*graph.Sparse, error) {
 	if _, err := tensor.Shape(pb.Dims).Elements(); err != nil {
-		return err
+		return nil, err
 	}
 	if pb.Values == nil {
-		return errors.New("has no values")
+		return nil, errors.New("has no values")
 	}
-	if _, err := d.src.tensor(pb.Values); err != nil {
-		return fmt.Errorf("values: %w", err)
+	s := &graph.Sparse{Name: pb.Values.GetName(), Shape: pb.Dims}
+	var err error
+	if s.Values, err = d.src.tensor(pb.Values); err != nil {
+		return nil, fmt.Errorf("values: %w", err)
 	}
 	if pb.Indices == nil {
-		return nil
+		return s, nil
 	}
-	if _, err := d.src.tensor(pb.Indices); err != nil {
-		return fmt.Errorf("indices: %w", err)
+	if s.Indices, err = d.src.tensor(pb.Indices); err != nil {
+		return nil, fmt.Errorf("indices: %w", err)
 	}
-	return nil
+	return s, nil
 }
 
 func (d decoder) nodes(pbs []*onnxpb.NodeProto) ([]*graph.Node, error) {
@@ -219,8 +221,12 @@ func (d decoder) attribute(pb *onnxpb.AttributeProto) (*graph.Attribute, error) 
 		if s == nil {
 			continue
 		}
-		if err := d.sparse(s); err != nil {
+		sp, err := d.sparse(s)
+		if err != nil {
 			return nil, fmt.Errorf("sparse tensor: %w", err)
+		}
+		if s == pb.SparseTensor {
+			a.Sparse = sp
 		}
 	}
 	return a, nil

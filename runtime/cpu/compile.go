@@ -65,13 +65,10 @@ func compile(ctx context.Context, s *session) error {
 // graph lowers g. outer is the scope around it, or for a main graph one that knows no names.
 func (c *compiler) graph(g *graph.Graph, around *scope, holder *graph.Node) (*program, *scope, error) {
 	p := &program{graph: g, consts: map[int]*constant{}}
-	sc := &scope{prog: p, names: map[string]int{}, sparse: map[string]bool{}, opsets: around.opsets, attrs: around.attrs,
+	sc := &scope{prog: p, names: map[string]int{}, opsets: around.opsets, attrs: around.attrs,
 		inFunction: around.inFunction, calls: around.calls, path: around.path}
 	if holder != nil {
 		sc.outer = around
-	}
-	for _, s := range g.Sparse {
-		sc.sparse[s.Name] = true
 	}
 	inputs := map[string]bool{}
 	for _, v := range g.Inputs {
@@ -92,6 +89,16 @@ func (c *compiler) graph(g *graph.Graph, around *scope, holder *graph.Node) (*pr
 			return nil, nil, err
 		}
 		sc.define(init.Name, p.constant(k))
+	}
+	for _, sp := range g.Sparse {
+		if inputs[sp.Name] && (holder != nil || c.model.IRVersion >= 4) {
+			continue
+		}
+		t, err := densify(sp)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: initializer %q: %w", name, sp.Name, err)
+		}
+		sc.define(sp.Name, p.constant(&constant{value: t}))
 	}
 	if err := c.nodes(sc, g.Nodes); err != nil {
 		return nil, nil, err
@@ -159,9 +166,6 @@ func (c *compiler) node(sc *scope, n *graph.Node) error {
 	for _, in := range n.Inputs {
 		i, err := sc.find(in)
 		if err != nil {
-			if sc.sparse[in] {
-				return c.unsupported(s, "input "+err.Error())
-			}
 			return fmt.Errorf("%s: node %q: %s: %w", name, s.name, s.op(), err)
 		}
 		s.in = append(s.in, i)

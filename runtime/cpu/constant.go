@@ -33,7 +33,7 @@ func constantNode(n *graph.Node) (*kernel.Tensor, error) {
 		}
 		return t, nil
 	case "sparse_value":
-		return nil, fmt.Errorf("a sparse tensor")
+		return densify(a.Sparse)
 	default:
 		return nil, fmt.Errorf("attribute %q gives no value", a.Name)
 	}

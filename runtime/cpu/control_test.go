@@ -107,6 +107,12 @@ func TestARepeatedNameMeansTheDefinitionBefore(t *testing.T) {
 	wantFloats(t, run(t, s, in{"x": f32(1)})["y"], 10)
 }
 
+func TestOfSeveralConstantsTheLastCounts(t *testing.T) {
+	two := func(v float32) *graph.Node { return node("Constant -> c", graph.Float("value_float", v)) }
+	s := open(t, model(two(1), node("Add x c -> a"), two(2), node("Add a c -> y"), two(3), input("x float32 n"), outputs("y")), runtime.Options{})
+	wantFloats(t, run(t, s, in{"x": f32(1)})["y"], 7)
+}
+
 func TestTablesDoNotOverlap(t *testing.T) {
 	if _, err := join(rooms()); err != nil {
 		t.Error(err)

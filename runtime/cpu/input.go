@@ -29,18 +29,18 @@ func (s *session) bind(inputs map[string]runtime.Value) ([]kernel.Value, error) 
 	out := make([]kernel.Value, len(g.Inputs))
 	for i, v := range g.Inputs {
 		given, ok := inputs[v.Name]
-		init := g.Initializer(v.Name)
+		held := s.hasDefault(v.Name)
 		switch {
-		case !ok && init == nil:
+		case !ok && !held:
 			return nil, &runtime.InputError{Input: v.Name, Got: "it is missing", Want: typeString(v.Type)}
 		case !ok:
-			t, err := fromTensor(init.Tensor)
+			t, err := s.defaultOf(v.Name)
 			if err != nil {
 				return nil, err
 			}
 			out[i] = t
 			continue
-		case init != nil && s.model.IRVersion < 4:
+		case held && s.model.IRVersion < 4:
 			return nil, &runtime.InputError{Input: v.Name, Got: "a value for an input that is a constant in models of IR version 3", Want: "none"}
 		}
 		if err := bound.check(v, given); err != nil {
@@ -53,6 +53,19 @@ func (s *session) bind(inputs map[string]runtime.Value) ([]kernel.Value, error) 
 		out[i] = k
 	}
 	return out, nil
+}
+
+// defaultOf is the value that the main graph holds for an input.
+func (s *session) defaultOf(input string) (*kernel.Tensor, error) {
+	if init := s.model.Graph.Initializer(input); init != nil {
+		return fromTensor(init.Tensor)
+	}
+	for _, sp := range s.model.Graph.Sparse {
+		if sp.Name == input {
+			return densify(sp)
+		}
+	}
+	return nil, fmt.Errorf("input %q has no default", input)
 }
 
 // dims are the extents that named axes have in one run, and the input that gave each.

@@ -9,8 +9,10 @@ import (
 
 // sorted is nodes with producers before readers. Nodes that stand so already keep their order, also where a name is defined
 // twice: then each reader means the definition before it. Else a name means its first definition, and nodes stay as near to
-// their place as that allows.
+// their place as that allows. A name that several Constants define means the last of them everywhere, as in ONNX Runtime, which makes
+// initializers of them before it looks at the order.
 func sorted(nodes []*graph.Node) ([]*graph.Node, error) {
+	nodes = lastConstants(nodes)
 	producer := make(map[string]int, len(nodes))
 	for i, n := range nodes {
 		for _, o := range n.Outputs {
@@ -66,6 +68,37 @@ func sorted(nodes []*graph.Node) ([]*graph.Node, error) {
 		}
 	}
 	return out, nil
+}
+
+// lastConstants leaves out a Constant whose name a later one defines, and moves that to the place of the first.
+func lastConstants(nodes []*graph.Node) []*graph.Node {
+	first := map[string]int{}
+	var out []*graph.Node
+	for i, n := range nodes {
+		at, twice := first[n.Output(0)]
+		if !n.Is("Constant") {
+			if out != nil {
+				out = append(out, n)
+			}
+			continue
+		}
+		if twice && out == nil {
+			out = append(out, nodes[:i]...)
+		}
+		switch {
+		case twice:
+			out[at] = n
+		case out != nil:
+			first[n.Output(0)] = len(out)
+			out = append(out, n)
+		default:
+			first[n.Output(0)] = i
+		}
+	}
+	if out == nil {
+		return nodes
+	}
+	return out
 }
 
 // readNames are the names that a node reads: its inputs, and what the graphs inside it take from around them.

@@ -62,8 +62,10 @@ func (s *session) shaped(shapes map[string]tensor.Shape) ([]shapedInput, error) 
 	bound := dims{}
 	for i, v := range g.Inputs {
 		given, ok := shapes[v.Name]
-		if init := g.Initializer(v.Name); !ok && init != nil {
-			given, ok = init.Tensor.Shape, true
+		if !ok && s.hasDefault(v.Name) {
+			if t, err := s.defaultOf(v.Name); err == nil {
+				given, ok = header(t).Shape, true
+			}
 		}
 		t := &graph.Type{}
 		if v.Type != nil {

@@ -152,7 +152,7 @@ func (x *exec) failed(s *step, err error) error {
 	}
 	var full *kernel.LimitError
 	if errors.As(err, &full) {
-		return &runtime.MemoryError{Need: full.Need + x.budget.used, Have: x.opt.MaxMemory, For: fmt.Sprintf("node %q (%s)", s.name, s.op())}
+		return &runtime.MemoryError{Need: full.Need + x.budget.used, Have: full.Limit + x.budget.used, For: fmt.Sprintf("node %q (%s)", s.name, s.op())}
 	}
 	return &runtime.NodeError{Node: s.name, Op: s.op(), Err: err}
 }

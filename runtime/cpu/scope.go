@@ -12,8 +12,7 @@ type scope struct {
 	prog  *program
 	names map[string]int
 	// outer is the scope around a graph that a node holds; nil for a main graph and for a function, which see nothing else.
-	outer  *scope
-	sparse map[string]bool
+	outer *scope
 
 	opsets []graph.Opset
 	// attrs are the attributes of the call, for a function and the graphs inside it; inFunction tells none from not in a function.
@@ -50,9 +49,6 @@ func (s *scope) find(name string) (int, error) {
 	}
 	if i, ok := s.names[name]; ok {
 		return i, nil
-	}
-	if s.sparse[name] {
-		return absent, fmt.Errorf("%q is a sparse tensor", name)
 	}
 	if s.outer == nil {
 		return absent, fmt.Errorf("nothing defines %q", name)

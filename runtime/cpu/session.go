@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
@@ -31,11 +32,17 @@ type session struct {
 func (s *session) Inputs() []*graph.Value {
 	var in []*graph.Value
 	for _, v := range s.model.Graph.Inputs {
-		if s.model.Graph.Initializer(v.Name) == nil {
+		if !s.hasDefault(v.Name) {
 			in = append(in, v)
 		}
 	}
 	return in
+}
+
+// hasDefault reports whether the main graph holds a value for an input, which a run may then leave out.
+func (s *session) hasDefault(input string) bool {
+	g := s.model.Graph
+	return g.Initializer(input) != nil || slices.ContainsFunc(g.Sparse, func(sp *graph.Sparse) bool { return sp.Name == input })
 }
 
 // Outputs are the graph's outputs, then the kept values.
@@ -144,10 +151,12 @@ func (s *session) fits(inputs map[string]runtime.Value) error {
 }
 
 func (s *session) newArena() *kernel.Arena {
-	limit := int64(0)
+	// More than the machine has would end the process.
+	limit := totalMemory()
 	if s.opt.MaxMemory > 0 {
-		limit = max(1, s.opt.MaxMemory-s.budget.used)
+		limit = s.opt.MaxMemory
 	}
+	limit = max(1, limit-s.budget.used)
 	a := kernel.NewArena(limit)
 	if s.backend.poison {
 		a.Poison()

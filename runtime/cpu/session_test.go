@@ -58,7 +58,7 @@ func TestOpenNamesWhatItCannotExecute(t *testing.T) {
 		`cpu: node "here": Frobnicate (opset 18): no such operator`:            model(input("x float32"), node("here: Frobnicate x -> y"), outputs("y")),
 		`cpu: node "n": com.acme.Add (opset 1): no such operator`:              model(input("x float32"), node("n: com.acme.Add x x -> y"), outputs("y")),
 		`cpu: node "a/y": f.Loops (opset 1): function "Loops" calls itself`:    model(recursive, input("x float32"), node("a: f.Loops x -> y"), outputs("y")),
-		`cpu: node "n": Add (opset 18): input "s" is a sparse tensor`:          model(&graph.Sparse{Name: "s"}, input("x float32"), node("n: Add x s -> y"), outputs("y")),
+		`cpu: initializer "s": a sparse tensor without content`:                model(&graph.Sparse{Name: "s"}, input("x float32"), node("n: Add x s -> y"), outputs("y")),
 		`cpu: output "y" of graph "g": nothing defines "y"`:                    model(input("x float32"), outputs("y")),
 		`cpu: node "n": Add: nothing defines "gone"`:                           model(input("x float32"), node("n: Add x gone -> y"), outputs("y")),
 		`cpu: node "a": Add: its inputs depend on its own output`:              model(input("x float32"), node("a: Add x b -> y"), node("b: Add x y -> b"), outputs("y")),
@@ -271,6 +271,32 @@ func TestFourBitTensorsCrossTheBorder(t *testing.T) {
 	}
 	if v := kernel.Of[int8](k); v[0] != -1 || v[1] != 7 || v[2] != -8 {
 		t.Errorf("unpacked %v, want [-1 7 -8]", v)
+	}
+}
+
+func TestSparseInitializers(t *testing.T) {
+	for name, s := range map[string]*graph.Sparse{
+		"coordinates": {Name: "s", Shape: tensor.Shape{2, 3}, Values: f32(5, 7), Indices: tensor.Int64s(tensor.Shape{2, 2}, 0, 1, 1, 2)},
+		"places":      {Name: "s", Shape: tensor.Shape{2, 3}, Values: f32(5, 7), Indices: i64(1, 5)},
+	} {
+		s := open(t, model(s, input("x float32"), node("Add x s -> y"), outputs("y")), runtime.Options{})
+		t.Log(name)
+		wantFloats(t, run(t, s, in{"x": tensor.Float32s(nil, 1)})["y"], 1, 6, 1, 1, 1, 8)
+	}
+	for _, at := range []int64{-1, 6, math.MaxInt64} {
+		bad := &graph.Sparse{Name: "s", Shape: tensor.Shape{2, 3}, Values: f32(5), Indices: i64(at)}
+		if _, err := New().Open(t.Context(), model(bad, input("x float32"), node("Add x s -> y"), outputs("y")), runtime.Options{}); err == nil {
+			t.Errorf("an element at %d of 6 is no error", at)
+		}
+	}
+}
+
+func TestAValueLargerThanTheMachineIsAnError(t *testing.T) {
+	m := model(input("n int64 1"), node("ConstantOfShape n -> z"), node("Shape z -> y"), outputs("y"))
+	_, err := open(t, m, runtime.Options{}).Run(t.Context(), in{"n": i64(1 << 42)}.values())
+	var e *runtime.MemoryError
+	if !errors.As(err, &e) {
+		t.Errorf("%v, want a MemoryError", err)
 	}
 }
 
