@@ -78,6 +78,12 @@ func finder(d tensor.DType) finderFunc {
 
 func find[T float32 | float64 | integer](pool *kernel.Pool, dst []int64, x *kernel.Tensor, l lanes, least, last bool) {
 	src := kernel.Of[T](x)
+	if l.inner == 1 {
+		each(pool, l, func() any { return nil }, func(lane int, _ any) {
+			dst[lane] = int64(extreme(src[lane*l.n:(lane+1)*l.n], least, last))
+		})
+		return
+	}
 	each(pool, l, func() []T { return make([]T, l.n) }, func(lane int, buf []T) {
 		gather(buf, src, l, lane)
 		dst[lane] = int64(extreme(buf, least, last))
@@ -99,21 +105,20 @@ func findHalf(h half) finderFunc {
 	}
 }
 
-// extreme is the index of the largest element, or the smallest; of several the first, or the last.
+// extreme is the index of the largest element, or the smallest; of several the first, or the last. A NaN beats all numbers.
 func extreme[T numeric](v []T, least, last bool) int {
+	var most T
+	if least {
+		most = minRow(v[0], v)
+	} else {
+		most = maxRow(v[0], v)
+	}
 	best := 0
 	for i, x := range v {
-		b := v[best]
-		better := x > b
-		if least {
-			better = x < b
-		}
-		tie := x == b
-		if x != x || b != b { // NaN beats all but NaN
-			better, tie = b == b, x != x && b != b
-		}
-		if better || tie && last {
-			best = i
+		if x == most || x != x { // where one is NaN, most is, and is equal to nothing
+			if best = i; !last {
+				break
+			}
 		}
 	}
 	return best

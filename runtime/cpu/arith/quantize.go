@@ -253,18 +253,18 @@ func (q *quantizer) fast(c *kernel.Call, out, x, scales *kernel.Tensor, zeros []
 	return true
 }
 
-// quantizeTo quantizes with one scale. A zero point of 8 bits is added exactly: where the sum is not exact, it is out of range anyway.
+// quantizeTo quantizes with one scale. Adding and taking away 1.5·2^23 rounds to the nearest integer, ties to even, where the magnitude is
+// below 2^22; beyond 2^20 the result is out of range whatever the zero point.
 func quantizeTo[T int8 | uint8](dst []T, src []float32, scale, zero, lo, hi float32) {
+	const magic = 0x3p22
 	dst = dst[:len(src)]
 	for i, v := range src {
-		v = float32(math.RoundToEven(float64(v/scale))) + zero
-		if !(v > lo) {
-			v = lo
+		v /= scale
+		if !(v > -0x1p20) { // NaN too
+			v = -0x1p20
 		}
-		if v > hi {
-			v = hi
-		}
-		dst[i] = T(int32(v))
+		v = float32(float32(min(v, 0x1p20)+magic)-magic) + zero
+		dst[i] = T(int32(min(max(v, lo), hi)))
 	}
 }
 

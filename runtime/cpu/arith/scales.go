@@ -60,6 +60,10 @@ func spreadScales[T any](g grid, dst, scales []T, lo int) {
 		}
 		return
 	}
+	if g.inner == 1 {
+		spreadLast(g, dst, scales, lo)
+		return
+	}
 	in := lo % g.inner
 	at := lo / g.inner % g.extent
 	outer := lo / g.inner / g.extent
@@ -76,6 +80,27 @@ func spreadScales[T any](g grid, dst, scales []T, lo int) {
 		}
 		i, in = i+n, 0
 		if at++; at == g.extent {
+			at, outer = 0, outer+1
+		}
+	}
+}
+
+// spreadLast is spreadScales along the last axis.
+func spreadLast[T any](g grid, dst, scales []T, lo int) {
+	at, outer := lo%g.extent, lo/g.extent
+	for len(dst) > 0 {
+		if !g.perInner {
+			n := copy(dst, scales[at:])
+			dst, at = dst[n:], 0
+			continue
+		}
+		n := min(g.block-at%g.block, g.extent-at, len(dst))
+		v := scales[outer*g.blocks+at/g.block]
+		for i := range dst[:n] {
+			dst[i] = v
+		}
+		dst = dst[n:]
+		if at += n; at == g.extent {
 			at, outer = 0, outer+1
 		}
 	}
