@@ -102,6 +102,9 @@ func spread(labels []int, rank int) []int {
 
 // Einsum's operator.
 func newEinsumFunc(s *kernel.Site) (kernel.Func, error) {
+	if err := known(s.Node, "equation"); err != nil {
+		return nil, err
+	}
 	e, err := newEinsum(s.Node.AttrString("equation", ""))
 	if err != nil {
 		return nil, err
@@ -274,12 +277,17 @@ func finishEinsum[T element](acc strided[T], out []int, sizes map[int]int, y []T
 // gather writes the elements of src that dims and strides reach, in order; of each the sum over sumDims.
 func gather[T gemm.Number](dst, src []T, dims, strides, sumDims, sumStrides []int) {
 	i := 0
+	if last := len(dims) - 1; len(sumDims) == 0 && last >= 0 {
+		n, step := dims[last], strides[last]
+		walk(dims[:last], strides[:last], 0, func(at int) {
+			for j := range dst[i : i+n] {
+				dst[i+j] = src[at+j*step]
+			}
+			i += n
+		})
+		return
+	}
 	walk(dims, strides, 0, func(at int) {
-		if len(sumDims) == 0 {
-			dst[i] = src[at]
-			i++
-			return
-		}
 		var sum T
 		walk(sumDims, sumStrides, at, func(at int) { sum += src[at] })
 		dst[i] = sum
@@ -351,44 +359,76 @@ func multiply[T element](w gemm.Workers, a, b strided[T], keep []int) strided[T]
 			right = append(right, l)
 		}
 	}
-	x := a.dense(slices.Concat(both, left, sum))
-	y := b.dense(slices.Concat(both, sum, right))
-	batch, m, k, n := size(x, both), size(x, left), size(x, sum), size(y, right)
+	batch, m, k, n := size(a, both), size(a, left), size(a, sum), size(b, right)
+	x, y := a.matrix(both, left, sum), b.matrix(both, sum, right)
 	out := strided[T]{labels: slices.Concat(both, left, right), data: make([]T, batch*m*n)}
 	for _, l := range out.labels {
-		if at := x.find(l); at >= 0 {
-			out.dims = append(out.dims, x.dims[at])
+		if at := a.find(l); at >= 0 {
+			out.dims = append(out.dims, a.dims[at])
 		} else {
-			out.dims = append(out.dims, y.dims[y.find(l)])
+			out.dims = append(out.dims, b.dims[b.find(l)])
 		}
 	}
 	out.strides = kernel.Strides(out.dims)
 	if len(out.data) > 0 {
-		products(w, batch, m, n, k, x.data, y.data, out.data)
+		products(w, batch, m, n, k, x, y, out.data)
 	}
 	return out
 }
 
-// products multiplies a batch of dense matrices.
-func products[T element](w gemm.Workers, batch, m, n, k int, a, b, c []T) {
-	steps := func(size int) []int {
-		v := make([]int, batch)
-		for i := range v {
-			v[i] = i * size
-		}
-		return v
+// step is the stride of several labels read as one axis; false where they do not lie like one.
+func (s *strided[T]) step(labels []int) (stride int, ok bool) {
+	if len(labels) == 0 {
+		return 1, true
 	}
-	aOff, bOff, cOff := steps(m*k), steps(k*n), steps(m*n)
-	if x, ok := any(a).([]float32); ok {
-		p := &gemm.Problem{M: m, N: n, K: k, Batch: batch, A: gemm.RowMajor(tensor.Float32, bytesOf(x), k),
-			B: gemm.RowMajor(tensor.Float32, bytesOf(any(b).([]float32)), n),
-			C: gemm.Output{DType: tensor.Float32, Bytes: bytesOf(any(c).([]float32)), RowStride: n, Offsets: cOff}}
-		p.A.Offsets, p.B.Offsets = aOff, bOff
-		gemm.Run(w, p)
+	at := s.find(labels[len(labels)-1])
+	stride, n := s.strides[at], s.dims[at]
+	for i := len(labels) - 2; i >= 0; i-- {
+		at := s.find(labels[i])
+		if s.strides[at] != stride*n {
+			return 0, false
+		}
+		n *= s.dims[at]
+	}
+	return stride, true
+}
+
+// matrix is s as a batch of matrices: where it lies, if one stride leads along the rows and one along the columns, else copied. Labels that are
+// not named are summed.
+func (s strided[T]) matrix(batch, rows, cols []int) gemm.Matrix[T] {
+	rowStride, rowsOK := s.step(rows)
+	colStride, colsOK := s.step(cols)
+	if !rowsOK || !colsOK || len(s.labels) > len(batch)+len(rows)+len(cols) {
+		s = s.dense(slices.Concat(batch, rows, cols))
+		rowStride, _ = s.step(rows)
+		colStride, _ = s.step(cols)
+	}
+	m := gemm.Matrix[T]{Data: s.data, RowStride: rowStride, ColStride: colStride}
+	dims, strides := make([]int, len(batch)), make([]int, len(batch))
+	for i, l := range batch {
+		at := s.find(l)
+		dims[i], strides[i] = s.dims[at], s.strides[at]
+	}
+	walk(dims, strides, 0, func(at int) { m.Offsets = append(m.Offsets, at) })
+	return m
+}
+
+// products multiplies a batch of matrices into dense ones.
+func products[T element](w gemm.Workers, batch, m, n, k int, a, b gemm.Matrix[T], c []T) {
+	out := gemm.Matrix[T]{Data: c, RowStride: n, ColStride: 1, Offsets: make([]int, batch)}
+	for i := range out.Offsets {
+		out.Offsets[i] = i * m * n
+	}
+	x, ok := any(a).(gemm.Matrix[float32])
+	if !ok {
+		gemm.Generic(w, batch, m, n, k, a, b, out)
 		return
 	}
-	gemm.Generic(w, batch, m, n, k, gemm.Matrix[T]{Data: a, RowStride: k, ColStride: 1, Offsets: aOff},
-		gemm.Matrix[T]{Data: b, RowStride: n, ColStride: 1, Offsets: bOff}, gemm.Matrix[T]{Data: c, RowStride: n, ColStride: 1, Offsets: cOff})
+	y := any(b).(gemm.Matrix[float32])
+	gemm.Run(w, &gemm.Problem{M: m, N: n, K: k, Batch: batch,
+		A: gemm.Operand{DType: tensor.Float32, Bytes: bytesOf(x.Data), RowStride: x.RowStride, ColStride: x.ColStride, Offsets: x.Offsets},
+		B: gemm.Operand{DType: tensor.Float32, Bytes: bytesOf(y.Data), RowStride: y.RowStride, ColStride: y.ColStride, Offsets: y.Offsets},
+		C: gemm.Output{DType: tensor.Float32, Bytes: bytesOf(c), RowStride: n, Offsets: out.Offsets}})
 }
 
 func bytesOf[T any](v []T) []byte {

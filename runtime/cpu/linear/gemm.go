@@ -21,12 +21,8 @@ type Gemm struct {
 func NewGemm(s *kernel.Site) (*Gemm, error) {
 	n := s.Node
 	o := &Gemm{transA: n.AttrInt("transA", 0) != 0, transB: n.AttrInt("transB", 0) != 0, alpha: n.AttrFloat("alpha", 1), beta: n.AttrFloat("beta", 1)}
-	for _, a := range n.Attributes {
-		switch a.Name {
-		case "transA", "transB", "alpha", "beta":
-		default:
-			return nil, fmt.Errorf("attribute %q is not known", a.Name)
-		}
+	if err := known(n, "transA", "transB", "alpha", "beta"); err != nil {
+		return nil, err
 	}
 	if b := constant(s, 1); b != nil && isFloat(b.DType) && len(b.Shape) == 2 {
 		k, n := b.Shape[0], b.Shape[1]

@@ -380,6 +380,8 @@ func TestEinsum(t *testing.T) {
 		{"ij,ij->ij", []kernel.Value{a, b}, []int{2, 2}, []float32{5, 12, 21, 32}},
 		{"ij,jk,kl->il", []kernel.Value{a, b, a}, []int{2, 2}, []float32{85, 126, 193, 286}},
 		{"ij,kl->", []kernel.Value{a, b}, nil, []float32{260}},
+		{"abc,dbc->da", []kernel.Value{cube, cube}, []int{2, 2}, []float32{30, 70, 70, 174}},
+		{"abc,bdc->ad", []kernel.Value{cube, cube}, []int{2, 2}, []float32{44, 64, 100, 152}},
 		{"ij,ij->i", []kernel.Value{a, f32([]int{1, 2}, 1, 10)}, []int{2}, []float32{21, 43}},
 	} {
 		got, err := runOp("Einsum", eq(c.equation), c.in...)

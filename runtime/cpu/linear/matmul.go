@@ -13,6 +13,9 @@ type MatMul struct{ weight *weight }
 
 // NewMatMul prepares the operator of a node. A constant right operand of one matrix is kept packed where memory allows.
 func NewMatMul(s *kernel.Site) (*MatMul, error) {
+	if err := known(s.Node); err != nil {
+		return nil, err
+	}
 	o := &MatMul{}
 	if b := constant(s, 1); b != nil && isFloat(b.DType) && len(b.Shape) >= 2 {
 		if k, n := b.Shape[len(b.Shape)-2], b.Shape[len(b.Shape)-1]; k*n == b.Len() {

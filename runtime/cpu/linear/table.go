@@ -1,8 +1,11 @@
 package linear
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
+	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 )
 
@@ -23,10 +26,20 @@ func Table() kernel.Table {
 			}
 			return func(c *kernel.Call) error { return o.Run(c, Fuse{}) }, nil
 		},
-		"MatMulInteger": func(*kernel.Site) (kernel.Func, error) { return matMulInteger, nil },
-		"QLinearMatMul": func(*kernel.Site) (kernel.Func, error) { return qLinearMatMul, nil },
+		"MatMulInteger": func(s *kernel.Site) (kernel.Func, error) { return matMulInteger, known(s.Node) },
+		"QLinearMatMul": func(s *kernel.Site) (kernel.Func, error) { return qLinearMatMul, known(s.Node) },
 		"Einsum":        newEinsumFunc,
 	}
+}
+
+// known refuses attributes that the operator does not have.
+func known(n *graph.Node, names ...string) error {
+	for _, a := range n.Attributes {
+		if !slices.Contains(names, a.Name) {
+			return fmt.Errorf("attribute %q is not known", a.Name)
+		}
+	}
+	return nil
 }
 
 // sameBits reports whether a and b are equal, a NaN to itself too.
