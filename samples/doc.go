@@ -13,7 +13,8 @@
 //
 // In a folder, the files are read in the order of their names. A .npy file is an array called after the file; name_0.npy, name_1.npy …
 // (or name-0, name.0) are the parts of one array called name where no file has that very name. Files of the other kinds bring the names
-// of their arrays along, and arrays of one name in several files are joined along axis 0. Other files and subfolders are passed over.
+// of their arrays along, and arrays of one name in several files are joined along axis 0. Other files, hidden files and subfolders are
+// passed over.
 //
 // An ONNX test set is a folder with input_0.pb, input_1.pb …: one step. Data that is a folder of folders test_data_set_0, test_data_set_1 …
 // has a step for each. An input takes the tensor of its name, else the one with its number among the model's inputs.

@@ -137,7 +137,7 @@ func (s *Set) read() error {
 	for _, e := range entries {
 		file := filepath.Join(s.path, e.Name())
 		read := readers[strings.ToLower(filepath.Ext(file))]
-		if read == nil {
+		if read == nil || strings.HasPrefix(e.Name(), ".") { // copies from macOS bring a ._x.npy beside x.npy
 			continue
 		}
 		// A link to a file is as good as the file, a folder called x.npy is not one.

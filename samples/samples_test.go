@@ -64,7 +64,7 @@ func TestEveryContainerGivesTheSameSteps(t *testing.T) {
 		"deflated npz": putNpz(t, all),
 		"stored npz":   filepath.Join(put(t, map[string][]byte{"a.npz": all.npz(t, zip.Store)}), "a.npz"),
 		"safetensors":  filepath.Join(put(t, map[string][]byte{"a.safetensors": all.safetensors(t)}), "a.safetensors"),
-		"an array a file": put(t, map[string][]byte{"x.npy": npyTensor(x), "y.npy": npyTensor(y), "README": []byte("x"),
+		"an array a file": put(t, map[string][]byte{"x.npy": npyTensor(x), "y.npy": npyTensor(y), "README": []byte("x"), "._x.npy": []byte("x"),
 			"sub.npy/z.txt": []byte("a folder")}),
 		"chunks in two kinds of file": put(t, map[string][]byte{"0.npz": first.npz(t, zip.Deflate), "1.safetensors": second.safetensors(t)}),
 		"numbered chunks": put(t, map[string][]byte{"x_9.npy": npyTensor(first[0].Tensor), "x_10.npy": npyTensor(second[0].Tensor),
