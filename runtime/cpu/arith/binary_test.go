@@ -263,3 +263,22 @@ func TestBinaryErrors(t *testing.T) {
 	node{op: "BitShift", attrs: attr(graph.Str("direction", "UP"))}.fails(t, `"UP", want "LEFT" or "RIGHT"`)
 	node{op: "And"}.fails(t, "input 0 is uint8", of(tensor.Uint8, nil, 1), of(tensor.Uint8, nil, 1))
 }
+
+func TestMaxAndMinOfEveryType(t *testing.T) {
+	for _, d := range orderedTypes {
+		a, b, c := of(d, nil, 1, 9, 3), of(d, nil, 4, 2, 3), of(d, []int{1}, 5)
+		check1(t, "Max", node{op: "Max"}.must(t, a, b, c), d, nil, 0, 5, 9, 5)
+		check1(t, "Min", node{op: "Min"}.must(t, a, b, c), d, nil, 0, 1, 2, 3)
+		check1(t, "Mul", node{op: "Mul"}.must(t, a, b), d, nil, 0, 4, 18, 9)
+		check1(t, "Div", node{op: "Div"}.must(t, of(d, nil, 8, 9), of(d, nil, 2, 3)), d, nil, 0, 4, 3)
+		check1(t, "Pow", node{op: "Pow"}.must(t, a, of(tensor.Int32, []int{}, 2)), d, nil, 0, 1, 81, 9)
+		check1(t, "Pow", node{op: "Pow"}.must(t, a, f32([]int{}, 1)), d, nil, 0, 1, 9, 3)
+		check1(t, "ReduceMax", node{op: "ReduceMax"}.must(t, a), d, []int{1}, 0, 9)
+		check1(t, "ReduceMin", node{op: "ReduceMin"}.must(t, a), d, []int{1}, 0, 1)
+	}
+	node{op: "Max"}.fails(t, "input 0 is bool", of(tensor.Bool, nil, 1), of(tensor.Bool, nil, 1))
+	node{op: "Pow"}.fails(t, "input 0 is bool", of(tensor.Bool, nil, 1), i64(1))
+	node{op: "CumSum"}.fails(t, "input 0 is int8", of(tensor.Int8, nil, 1), i64(0))
+	node{op: "LpNormalization"}.fails(t, "input 0 is int8", of(tensor.Int8, nil, 1))
+	node{op: "Bernoulli"}.fails(t, "input 0 is int8", of(tensor.Int8, nil, 1))
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -257,14 +258,27 @@ func (q *quantizer) fast(c *kernel.Call, out, x, scales *kernel.Tensor, zeros []
 // below 2^22; beyond 2^20 the result is out of range whatever the zero point.
 func quantizeTo[T int8 | uint8](dst []T, src []float32, scale, zero, lo, hi float32) {
 	const magic = 0x3p22
-	dst = dst[:len(src)]
-	for i, v := range src {
-		v /= scale
-		if !(v > -0x1p20) { // NaN too
-			v = -0x1p20
+	buf := scratches.Get().(*scratch)
+	defer scratches.Put(buf)
+	for len(src) > 0 {
+		n := min(chunk, len(src))
+		t := buf.a[:n]
+		vec.DivScalar(t, src[:n], scale)
+		vec.MaxScalar(t, t, -0x1p20)
+		vec.MinScalar(t, t, 0x1p20)
+		vec.AddScalar(t, t, magic)
+		vec.SubScalar(t, t, magic)
+		vec.AddScalar(t, t, zero)
+		for i, v := range t {
+			if !(v > lo) { // NaN too
+				v = lo
+			}
+			if v > hi {
+				v = hi
+			}
+			dst[i] = T(int32(v))
 		}
-		v = float32(float32(min(v, 0x1p20)+magic)-magic) + zero
-		dst[i] = T(int32(min(max(v, lo), hi)))
+		dst, src = dst[n:], src[n:]
 	}
 }
 
@@ -282,11 +296,7 @@ func dynamicQuantize(c *kernel.Call) error {
 	parts := (len(src) + grain - 1) / grain
 	lows, highs := make([]float32, parts), make([]float32, parts)
 	c.Pool.For(len(src), grain, func(lo, hi int) {
-		a, b := float32(0), float32(0)
-		for _, v := range src[lo:hi] {
-			a, b = min(a, v), max(b, v)
-		}
-		lows[lo/grain], highs[lo/grain] = a, b
+		lows[lo/grain], highs[lo/grain] = minRow32(0, src[lo:hi]), max(0, vec.Maximum(src[lo:hi]))
 	})
 	for i := range lows {
 		least, most = min(least, lows[i]), max(most, highs[i])

@@ -76,6 +76,9 @@ func TestQuantizePerAxisAndBlock(t *testing.T) {
 	n = node{op: "QuantizeLinear", attrs: attr(graph.Int("axis", 1), graph.Int("block_size", 2))}
 	got = n.must(t, x, f32([]int{2, 2, 2}, 1, 2, 5, 3, 10, 20, 50, 30), of(tensor.Uint8, []int{2, 2, 2}, 0, 0, 0, 1, 0, 0, 0, 0))
 	check1(t, "blocks", got, tensor.Uint8, []int{2, 3, 2}, 0, 2, 2, 6, 4, 2, 5, 2, 2, 6, 4, 2, 4)
+	n2 := node{op: "QuantizeLinear", attrs: attr(graph.Int("axis", 2), graph.Int("block_size", 3))}
+	got = n2.must(t, f32([]int{2, 1, 5}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), f32([]int{2, 1, 2}, 1, 2, 3, 5))
+	check1(t, "blocks along the last axis", got, tensor.Uint8, []int{2, 1, 5}, 0, 1, 2, 3, 2, 2, 2, 2, 3, 2, 2)
 	n.fails(t, "do not fit data [2,3,2] along axis 1 with block size 2", x, f32([]int{2, 3, 2}, make([]float64, 12)...))
 	node{op: "QuantizeLinear"}.fails(t, "scales [2] do not fit data [2,3,2] along axis 1", x, f32(nil, 1, 2))
 	node{op: "QuantizeLinear"}.fails(t, "want a zero point for each of scales [3]", x, f32(nil, 1, 2, 3), of(tensor.Uint8, nil, 0, 1))

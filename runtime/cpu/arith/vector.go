@@ -129,6 +129,7 @@ func sums32(r reducer) *fold[float32, float64, float32] {
 func extremes32(r reducer) *fold[float32, float32, float32] {
 	f := extremes(r, float32(math.Inf(-1)), float32(math.Inf(1)))
 	if r == reduceMin {
+		f.row = minRow32
 		f.col = func(acc, src []float32) { vec.Min(acc[:len(src)], acc[:len(src)], src) }
 		return f
 	}
@@ -140,6 +141,24 @@ func extremes32(r reducer) *fold[float32, float32, float32] {
 	}
 	f.col = func(acc, src []float32) { vec.Max(acc[:len(src)], acc[:len(src)], src) }
 	return f
+}
+
+// minRow32 is minRow for float32: it folds what is longer than a chunk onto one, and then halves.
+func minRow32(acc float32, src []float32) float32 {
+	buf := scratches.Get().(*scratch)
+	defer scratches.Put(buf)
+	n := copy(buf.a[:], src)
+	for src = src[n:]; len(src) > 0; {
+		m := min(chunk, len(src))
+		vec.Min(buf.a[:m], buf.a[:m], src[:m])
+		src = src[m:]
+	}
+	for n > 16 {
+		h := (n + 1) / 2
+		vec.Min(buf.a[:n-h], buf.a[:n-h], buf.a[h:n])
+		n = h
+	}
+	return minRow(acc, buf.a[:n])
 }
 
 // softRow32 is softRow for float32.
