@@ -256,6 +256,18 @@ func minScalarKernel(dst, a []float32, b float32) {
 	}
 }
 
+func addScaledKernel(dst, a []float32, b float32) {
+	switch {
+	case len(a) == 0:
+	case best == avx512:
+		addScaledAVX512(&dst[0], &a[0], b, len(a))
+	case best == avx2:
+		addScaledAVX2(&dst[0], &a[0], b, len(a))
+	default:
+		addScaledPlain(dst, a, b)
+	}
+}
+
 func sumKernel(src []float32, sums *[turn]float32) {
 	switch {
 	case len(src) == 0:
@@ -364,6 +376,9 @@ func maxScalarAVX2(dst, a *float32, b float32, n int)
 func minScalarAVX2(dst, a *float32, b float32, n int)
 
 //go:noescape
+func addScaledAVX2(dst, a *float32, b float32, n int)
+
+//go:noescape
 func sumAVX2(src, sums *float32, n int)
 
 //go:noescape
@@ -431,6 +446,9 @@ func maxScalarAVX512(dst, a *float32, b float32, n int)
 
 //go:noescape
 func minScalarAVX512(dst, a *float32, b float32, n int)
+
+//go:noescape
+func addScaledAVX512(dst, a *float32, b float32, n int)
 
 //go:noescape
 func sumAVX512(src, sums *float32, n int)

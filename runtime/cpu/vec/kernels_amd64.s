@@ -1414,6 +1414,33 @@ loopdone:
 	VZEROUPPER
 	RET
 
+// func addScaledAVX2(dst *float32, a *float32, b float32, n int)
+// Requires: AVX, AVX2, SSE
+TEXT ·addScaledAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        b+16(FP), X0
+	VBROADCASTSS X0, Y0
+
+loop:
+	CMPQ    DX, $0x10
+	JL      loopdone
+	VMULPS  (CX), Y0, Y1
+	VADDPS  (AX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMULPS  32(CX), Y0, Y1
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JMP     loop
+
+loopdone:
+	VZEROUPPER
+	RET
+
 // func sumAVX2(src *float32, sums *float32, n int)
 // Requires: AVX
 TEXT ·sumAVX2(SB), NOSPLIT, $0-24
@@ -2139,6 +2166,30 @@ loop:
 	ADDQ      $0x40, CX
 	SUBQ      $0x10, DX
 	JMP       loop
+
+loopdone:
+	VZEROUPPER
+	RET
+
+// func addScaledAVX512(dst *float32, a *float32, b float32, n int)
+// Requires: AVX, AVX512F, SSE
+TEXT ·addScaledAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        b+16(FP), X0
+	VBROADCASTSS X0, Z0
+
+loop:
+	CMPQ    DX, $0x10
+	JL      loopdone
+	VMULPS  (CX), Z0, Z1
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JMP     loop
 
 loopdone:
 	VZEROUPPER

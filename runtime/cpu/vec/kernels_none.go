@@ -21,6 +21,7 @@ func rsubScalarKernel(dst, a []float32, b float32) { rsubScalarPlain(dst, a, b) 
 func rdivScalarKernel(dst, a []float32, b float32) { rdivScalarPlain(dst, a, b) }
 func maxScalarKernel(dst, a []float32, b float32)  { maxScalarPlain(dst, a, b) }
 func minScalarKernel(dst, a []float32, b float32)  { minScalarPlain(dst, a, b) }
+func addScaledKernel(dst, a []float32, b float32)  { addScaledPlain(dst, a, b) }
 func sumKernel(src []float32, sums *[turn]float32) { sumPlain(src, sums) }
 func sumSquaresKernel(src []float32, shift float32, sums *[turn]float32) {
 	sumSquaresPlain(src, shift, sums)

@@ -138,3 +138,10 @@ func expSumPlain(dst, src []float32, shift float32, sums *[turn]float32) {
 		sums[i%turn] += dst[i]
 	}
 }
+
+func addScaledPlain(dst, a []float32, b float32) {
+	dst = dst[:len(a)]
+	for i, x := range a {
+		dst[i] += float32(x * b)
+	}
+}

@@ -58,6 +58,15 @@ func MaxScalar(dst, a []float32, b float32) { scalar(maxScalarKernel, dst, a, b)
 // MinScalar writes the smaller of a and b to dst, which may be a; NaN where one is NaN.
 func MinScalar(dst, a []float32, b float32) { scalar(minScalarKernel, dst, a, b) }
 
+// AddScaled adds a·b to dst; the product is rounded first.
+func AddScaled(dst, a []float32, b float32) {
+	dst = dst[:len(a)]
+	whole, tail := split(a)
+	n := len(whole)
+	addScaledKernel(dst[:n], whole, b)
+	addScaledPlain(dst[n:], tail, b)
+}
+
 // Sum is Σ src.
 func Sum(src []float32) float32 {
 	var sums [turn]float32

@@ -99,6 +99,28 @@ func TestOperatorsAreExact(t *testing.T) {
 	}
 }
 
+func TestAddScaledRoundsTheProductFirst(t *testing.T) {
+	a := arguments(1003)
+	start := append(arguments(1003)[500:], arguments(1003)[:500]...)
+	forEach(t, "", func(t *testing.T) {
+		for _, b := range []float32{0, 1.5, -3e20, inf, nan} {
+			for _, n := range []int{0, 1, 15, 16, 17, 1003} {
+				got := append([]float32(nil), start...)
+				AddScaled(got[:n], a[:n], b)
+				for i := range got {
+					want := start[i]
+					if i < n {
+						want += float32(a[i] * b)
+					}
+					if got[i] != want && !(got[i] != got[i] && want != want) {
+						t.Fatalf("%v + %v·%v = %v, want %v", start[i], a[i], b, got[i], want)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestSums(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for n := range 100 {

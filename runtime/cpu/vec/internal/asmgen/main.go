@@ -54,6 +54,7 @@ func main() {
 			binary(s, op)
 			scalar(s, op)
 		}
+		addScaled(s)
 		sum(s)
 		sumSquares(s)
 		maximum(s)
@@ -182,6 +183,25 @@ func scalar(s isa, op operation) {
 			x := s.vec()
 			VMOVUPS(operand.Mem{Base: a, Disp: i * s.bytes()}, x)
 			op.emit(s, x, y, x)
+			VMOVUPS(x, operand.Mem{Base: dst, Disp: i * s.bytes()})
+		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// addScaled is dst += a·b with two roundings.
+func addScaled(s isa) {
+	TEXT("addScaled"+s.name, NOSPLIT, "func(dst, a *float32, b float32, n int)")
+	dst, a, n := Load(Param("dst"), GP64()), Load(Param("a"), GP64()), Load(Param("n"), GP64())
+	low := Load(Param("b"), XMM())
+	y := s.vec()
+	VBROADCASTSS(low, y)
+	loop(n, "loop", []reg.Register{dst, a}, func() {
+		for i := range s.vectors() {
+			x := s.vec()
+			VMULPS(operand.Mem{Base: a, Disp: i * s.bytes()}, y, x)
+			VADDPS(operand.Mem{Base: dst, Disp: i * s.bytes()}, x, x)
 			VMOVUPS(x, operand.Mem{Base: dst, Disp: i * s.bytes()})
 		}
 	})
