@@ -269,12 +269,11 @@ func quantizeTo[T int8 | uint8](dst []T, src []float32, scale, zero, lo, hi floa
 		vec.AddScalar(t, t, magic)
 		vec.SubScalar(t, t, magic)
 		vec.AddScalar(t, t, zero)
+		vec.MaxScalar(t, t, lo)
+		vec.MinScalar(t, t, hi)
 		for i, v := range t {
-			if !(v > lo) { // NaN too
+			if v != v {
 				v = lo
-			}
-			if v > hi {
-				v = hi
 			}
 			dst[i] = T(int32(v))
 		}
