@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,11 +62,8 @@ func (d *dataOptions) check(cmd string) error {
 // open reads the batches for the inputs of m.
 func (d *dataOptions) open(m *graph.Model) (*samples.Set, error) {
 	opt := samples.Options{
-		Model: required(m), Inputs: map[string]string{}, Prefix: d.prefix, Whole: d.whole, BatchSize: d.batchSize, Steps: d.steps,
-		AllowNonFinite: d.allowNonFinite, DecodePB: onnxio.UnmarshalTensor,
-	}
-	if opt.BatchSize == 0 && !fixesBatch(opt.Model) {
-		opt.BatchSize = defaultBatch
+		Model: required(m), Inputs: map[string]string{}, Prefix: d.prefix, Whole: d.whole, BatchSize: d.batchSize, DefaultBatch: defaultBatch,
+		Steps: d.steps, AllowNonFinite: d.allowNonFinite, DecodePB: onnxio.UnmarshalTensor,
 	}
 	for _, text := range d.inputs {
 		input, array, _ := strings.Cut(text, "=")
@@ -94,13 +92,14 @@ func explainData(err error) error {
 
 // required are the inputs that a run needs: those without a default.
 func required(m *graph.Model) []*graph.Value {
-	var out []*graph.Value
-	for _, v := range m.Graph.Inputs {
-		if m.Graph.Initializer(v.Name) == nil {
-			out = append(out, v)
-		}
+	defaults := map[string]bool{}
+	for _, i := range m.Graph.Initializers {
+		defaults[i.Name] = true
 	}
-	return out
+	for _, s := range m.Graph.Sparse {
+		defaults[s.Name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(m.Graph.Inputs), func(v *graph.Value) bool { return defaults[v.Name] })
 }
 
 func hasInput(values []*graph.Value, name string) bool {
@@ -118,16 +117,6 @@ func inputNames(values []*graph.Value) string {
 		names[i] = fmt.Sprintf("%q", v.Name)
 	}
 	return strings.Join(names, ", ")
-}
-
-// fixesBatch reports whether an input's first axis has a number.
-func fixesBatch(values []*graph.Value) bool {
-	for _, v := range values {
-		if v.Type != nil && len(v.Type.Shape) > 0 && v.Type.Shape[0].Value >= 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // labels reads the right classes for a step from the same data.
