@@ -1,0 +1,95 @@
+package calibrate_test
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/fp8rewrite/fp8rewrite/calibrate"
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/rewrite"
+)
+
+// What float8 with calibrated scales costs the language models, in evaluation loss: 0.002 of llama, 0.015 of gpt2, five sixths of it in the
+// inputs of the four c_attn, with dynamic scales as well. The losses in float32 are those that testdata/models/README.md gives.
+func TestCalibratedModelsLoseLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the language models' evaluation batches take seconds")
+	}
+	for model, of := range map[string]struct{ plain, cost float64 }{"llama": {1.17172, 0.01}, "gpt2": {1.29441, 0.02}} {
+		t.Run(model, func(t *testing.T) {
+			plain := of.plain
+			m := convert(t, openModel(t, model, "model.onnx"), rewrite.Options{})
+			res := run(t, m, openData(t, m, model, "calib_", 8, 0), calibrate.Options{})
+			if res.Steps != 8 || res.Rows != 64 {
+				t.Errorf("%d steps, %d rows, want 8 and 64", res.Steps, res.Rows)
+			}
+			loss := evaluate(t, res.Model, model)
+			if !(math.Abs(loss-plain) < of.cost) {
+				t.Errorf("loss %.5f, in float32 %.5f", loss, plain)
+			}
+			saturated, flushed := 0.0, 0.0
+			for _, l := range res.Layers {
+				saturated, flushed = max(saturated, l.Input.SaturationRate()), max(flushed, l.Input.FlushRate())
+				if !l.Input.Counted || !l.Initialized || l.Ran != 8 {
+					t.Errorf("layer %q: %+v", l.Name, l)
+				}
+			}
+			t.Logf("loss %.5f, in float32 %.5f; at most %.2g saturated, %.2g flushed; warnings %+v", loss, plain, saturated, flushed, res.Warnings())
+		})
+	}
+}
+
+// Four shards, each with scales of its own, give scales within 5% of those of one run over the union. Of the single amaxes 98% are within
+// 3%; a shard rounds by other scales, and in the inputs of the down projections, which are products of two layers' outputs, that shows
+// most.
+func TestMergedShardsAreNearOneRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("llama's batches take seconds")
+	}
+	m := convert(t, openModel(t, "llama", "model.onnx"), rewrite.Options{})
+	data := openData(t, m, "llama", "calib_", 8, 0)
+	single := run(t, m, data, calibrate.Options{})
+	var parts []*graph.Model
+	for i := range 4 {
+		parts = append(parts, run(t, m, data, calibrate.Options{Shard: calibrate.Shard{Index: i, Count: 4}}).Model)
+	}
+	merged, err := calibrate.Merge(context.Background(), parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var worst, worstScale float64
+	near, all := 0, 0
+	s := graph.NewScope(merged.Model.Graph, nil, nil)
+	for _, l := range single.Layers {
+		h, err := s.Find(l.Name + ".fp8_amax_history_input").Constant.Tensor.AsFloat32s()
+		if err != nil || len(h) != len(l.Input.History) {
+			t.Fatalf("layer %q: history %v, %v", l.Name, h, err)
+		}
+		for i, a := range l.Input.History {
+			d := 0.0
+			if a != h[i] {
+				d = math.Abs(float64(h[i]-a)) / float64(a)
+			}
+			all++
+			if d <= 0.03 {
+				near++
+			}
+			if worst = max(worst, d); !(d <= 0.1) {
+				t.Errorf("layer %q: amax %v, in one run %v", l.Name, h[i], a)
+			}
+		}
+		f, err := s.Find(l.Name + ".fp8_scale_input").Constant.Tensor.AsFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := math.Abs(float64(f[0]/l.Input.Final[0]) - 1)
+		if worstScale = max(worstScale, d); !(d <= 0.05) {
+			t.Errorf("layer %q: scale %v, in one run %v", l.Name, f[0], l.Input.Final[0])
+		}
+	}
+	if float64(near) < 0.98*float64(all) {
+		t.Errorf("%d of %d amaxes are within 3%%, want 98%%", near, all)
+	}
+	t.Logf("%d of %d amaxes within 3%%, worst %.2e; worst scale %.2e", near, all, worst, worstScale)
+}
