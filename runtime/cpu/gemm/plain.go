@@ -11,7 +11,10 @@ func runPlain(rows int, t *tile) {
 		if t.accumulate != 0 {
 			acc = *c
 		}
-		a := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(t.a), uintptr(i)*t.lda)), int(t.k))
+		var a []float32
+		if t.k > 0 {
+			a = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(t.a), uintptr(i)*t.lda)), int(t.k))
+		}
 		b := unsafe.Pointer(t.b)
 		s0, s1, s2, s3, s4, s5, s6, s7 := acc[0], acc[1], acc[2], acc[3], acc[4], acc[5], acc[6], acc[7]
 		for k, v := range a {
