@@ -45,7 +45,6 @@ type ensemble struct {
 	outputs   int
 	aggregate int64 // 0 average, 1 sum, 2 smallest, 3 largest
 	post      int64 // 0 none, 1 softmax, 2 logistic, 3 softmax of what is not zero, 4 probit
-	d         tensor.DType
 }
 
 func makeTreeEnsemble(s *kernel.Site) (kernel.Func, error) {
