@@ -3,11 +3,13 @@ package calibrate_test
 import (
 	"context"
 	"math"
+	"sync"
 	"testing"
 
 	"github.com/fp8rewrite/fp8rewrite/calibrate"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
 // What float8 with calibrated scales costs the language models, in evaluation loss: 0.002 of llama, 0.015 of gpt2, five sixths of it in the
@@ -67,10 +69,10 @@ func TestMergedShardsAreNearOneRun(t *testing.T) {
 			t.Fatalf("layer %q: history %v, %v", l.Name, h, err)
 		}
 		for i, a := range l.Input.History {
-			d := 0.0
-			if a != h[i] {
-				d = math.Abs(float64(h[i]-a)) / float64(a)
+			if a == 0 && h[i] == 0 { // eight steps do not fill a history of sixteen
+				continue
 			}
+			d := math.Abs(float64(h[i]-a)) / float64(a)
 			all++
 			if d <= 0.03 {
 				near++
@@ -92,4 +94,33 @@ func TestMergedShardsAreNearOneRun(t *testing.T) {
 		t.Errorf("%d of %d amaxes are within 3%%, want 98%%", near, all)
 	}
 	t.Logf("%d of %d amaxes within 3%%, worst %.2e; worst scale %.2e", near, all, worst, worstScale)
+}
+
+// The rows of a real model do not depend on each other either: attention, norms and all.
+func TestRanksHoldTheStateOfOneProcessOnLlama(t *testing.T) {
+	if testing.Short() {
+		t.Skip("llama's batches take seconds")
+	}
+	m := convert(t, openModel(t, "llama", "model.onnx"), rewrite.Options{})
+	data := openData(t, m, "llama", "calib_", 8, 2)
+	want := facts(t, run(t, m, data, calibrate.Options{}))
+	for _, n := range []int{2, 3} {
+		for i, res := range ranks(t, n, m, &guarded{Source: data}, calibrate.Options{}) {
+			if got := facts(t, res); got != want {
+				t.Errorf("rank %d of %d differs from one process", i, n)
+			}
+		}
+	}
+}
+
+// guarded lets the ranks of one process share a source, which is made for one.
+type guarded struct {
+	calibrate.Source
+	mu sync.Mutex
+}
+
+func (g *guarded) Batch(ctx context.Context, step, lo, hi int) (map[string]*tensor.Tensor, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.Source.Batch(ctx, step, lo, hi)
 }

@@ -77,9 +77,9 @@ func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, 
 		n := src.Rows(i)
 		if n < max(1, opt.Shard.Count) {
 			if opt.Shard.Count > 1 {
-				return nil, &SpreadError{fmt.Sprintf("%d shards", opt.Shard.Count), fmt.Sprintf("step %d has %d rows", i, n)}
+				return nil, &SpreadError{fmt.Sprintf("%d shards", opt.Shard.Count), fmt.Sprintf("step %d has %d rows", i+1, n)}
 			}
-			return nil, fmt.Errorf("calibrate: step %d has %d rows, want at least 1", i, n)
+			return nil, fmt.Errorf("calibrate: step %d has %d rows, want at least 1", i+1, n)
 		}
 		lo, hi := opt.Shard.rows(n)
 		r.all += int64(hi - lo)
@@ -145,7 +145,7 @@ func (r *run) step(ctx context.Context, step int) error {
 	} else {
 		res, err := r.execute(ctx, step, first+lo, first+hi)
 		if err != nil {
-			return fmt.Errorf("step %d: %w", step, err)
+			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 		stats = res.Layers
 	}
