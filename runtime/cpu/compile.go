@@ -238,7 +238,9 @@ func (c *compiler) unsupported(s *step, why string) error {
 func (c *compiler) finish(p *program) error {
 	p.prune()
 	if !c.backend.plain {
-		c.fuse(p)
+		if err := c.fuse(p); err != nil {
+			return err
+		}
 	}
 	return c.make(p)
 }

@@ -76,7 +76,7 @@ func (f *fuser) scalar(slot int) (float32, bool) {
 }
 
 // fuse changes the steps of p and of the programs inside it.
-func (c *compiler) fuse(p *program) {
+func (c *compiler) fuse(p *program) error {
 	pl := &planner{}
 	m := &graph.Model{IRVersion: 8, Opsets: c.model.Opsets, Graph: pl.mirror(p, nil)}
 	for i, v := range m.Graph.Inputs {
@@ -85,20 +85,26 @@ func (c *compiler) fuse(p *program) {
 		}
 	}
 	pl.info = shape.Infer(m)
-	c.fuseIn(p, pl)
+	return c.fuseIn(p, pl)
 }
 
-func (c *compiler) fuseIn(p *program, pl *planner) {
+func (c *compiler) fuseIn(p *program, pl *planner) error {
 	for _, s := range p.steps {
 		if s.control != nil {
 			for _, q := range s.control.programs() {
-				c.fuseIn(q, pl)
+				if err := c.fuseIn(q, pl); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	c.newFuser(p, pl).products()
 	c.newFuser(p, pl).rotations()
+	if err := c.newFuser(p, pl).biases(); err != nil {
+		return err
+	}
 	c.newFuser(p, pl).rows()
+	return nil
 }
 
 // fused is the control of a fused step.

@@ -3,6 +3,7 @@ package cpu
 import (
 	"slices"
 
+	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/gemm"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -46,11 +47,13 @@ func (f *fuser) products() {
 			continue
 		}
 		slices.Sort(members)
-		f.replace(members, []int{out}, func(in []int) func(*exec, *kernel.Call) (bool, error) {
+		made := f.replace(members, []int{out}, func(in []int) func(*exec, *kernel.Call) (bool, error) {
 			v.base = base
 			v.in = in
 			return v.run
 		})
+		made.node = &graph.Node{Name: s.node.Name, OpType: s.node.OpType}
+		made.name = s.name
 	}
 	f.close()
 }
