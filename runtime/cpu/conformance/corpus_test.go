@@ -44,7 +44,12 @@ const (
 )
 
 // corpusExpected are models that do not run, or whose outputs differ, and why.
-var corpusExpected = map[string]string{}
+var corpusExpected = map[string]string{
+	"quant/emx-onnx-cgen__micro_kws_m_static_qoperator/micro_kws_m_static_qoperator.onnx": "ONNX Runtime 1.21 gives ten zeros for its last operator, a softmax; 1.32 gives what this engine gives",
+
+	"trait/onnxruntime-qnn__dummy_t5_with_outer_scope_initializers/dummy_t5_with_outer_scope_initializers.onnx": "com.microsoft.BeamSearch, a search around a model",
+	"transformer/onnxruntime-qnn__tiny_gpt2_beamsearch/tiny_gpt2_beamsearch.onnx":                               "com.microsoft.BeamSearch, a search around a model",
+}
 
 // corpusShare is the share of the models that ONNX Runtime runs which must run here and agree.
 const corpusShare = 0.95

@@ -16,4 +16,22 @@ type skip struct {
 }
 
 // skips are the tests that are not expected to pass, by reason. A test in the list that passes is an error, so that the list stays true.
-var skips = []skip{}
+var skips = []skip{
+	{"random numbers: the test's outputs are those of another generator", []string{
+		"test_bernoulli", "test_bernoulli_double", "test_bernoulli_double_expanded", "test_bernoulli_expanded", "test_bernoulli_seed",
+		"test_bernoulli_seed_expanded",
+	}},
+	{"the expected output holds the rounding error of the reference's float32 transform where the exact value is zero", []string{
+		"test_dft_inverse", "test_dft_inverse_opset19",
+	}},
+	{"a preview operator whose graphs over scores are not executed", []string{
+		"test_flexattention_causal_mask", "test_flexattention_prob_mod", "test_flexattention_relative_positional",
+		"test_flexattention_score_mod", "test_flexattention_soft_cap",
+	}},
+	{"the test's decoder rounds some pixels of a JPEG otherwise than Go's", []string{
+		"test_image_decoder_decode_jpeg_bgr", "test_image_decoder_decode_jpeg_grayscale", "test_image_decoder_decode_jpeg_rgb",
+	}},
+	{"no decoder for the image's format", []string{
+		"test_image_decoder_decode_jpeg2k_rgb", "test_image_decoder_decode_tiff_rgb", "test_image_decoder_decode_webp_rgb",
+	}},
+}

@@ -29,6 +29,8 @@ func Table() kernel.Table {
 		"MatMulInteger": func(s *kernel.Site) (kernel.Func, error) { return matMulInteger, known(s.Node) },
 		"QLinearMatMul": func(s *kernel.Site) (kernel.Func, error) { return qLinearMatMul, known(s.Node) },
 		"Einsum":        newEinsumFunc,
+
+		"com.microsoft.MatMulNBits": newNBits,
 	}
 }
 
