@@ -31,7 +31,8 @@ const (
 	growthSteps = 4
 )
 
-// Warnings says what the user should know of the amaxes that a run saw, by layer in their order. Measured numbers stay out of the
+// Warnings says what the user should know of the amaxes that a run saw, by layer in their order; of the course of amaxes only where
+// scales are made from it. Measured numbers stay out of the
 // sentences, as two devices differ in them; they are in the report's rows.
 func (res *Result) Warnings() []report.Warning {
 	var out []report.Warning
@@ -55,7 +56,7 @@ func (res *Result) Warnings() []report.Warning {
 				if o.Rejected.Inf+o.Rejected.NaN > 0 {
 					why = "was never finite and above zero"
 				}
-				warn(report.WarnDeadLayer, l.Name, l.Name, report.Text("its "+string(o.word())+" "+why))
+				warn(report.WarnDeadLayer, l.Name, l.Name, report.Text("its "+o.what+" "+why))
 				continue
 			}
 			at := argmax(amaxes)
@@ -63,10 +64,10 @@ func (res *Result) Warnings() []report.Warning {
 			switch {
 			case o.what == "input" && usual > 0 && largest > OutlierRatio*usual:
 				warn(report.WarnOutlierLayer, l.Name, o.word(), l.Name, OutlierRatio)
-			case len(amaxes) >= growthSteps && largest > SpikeRatio*median(amaxes):
+			case o.Mode == scaling.Delayed && len(amaxes) >= growthSteps && largest > SpikeRatio*median(amaxes):
 				warn(report.WarnAmaxSpike, l.Name, o.word(), l.Name, steps[at]+1, SpikeRatio)
 			}
-			if len(amaxes) >= growthSteps && steps[last] == res.Steps-1 && amaxes[last] > GrowthRatio*slices.Max(amaxes[:last]) {
+			if o.Mode == scaling.Delayed && len(amaxes) >= growthSteps && steps[last] == res.Steps-1 && amaxes[last] > GrowthRatio*slices.Max(amaxes[:last]) {
 				warn(report.WarnAmaxGrowing, l.Name, o.word(), l.Name, report.Text("12.5"))
 			}
 		}
