@@ -59,7 +59,7 @@ func compile(ctx context.Context, s *session) error {
 	if err := c.finish(prog); err != nil {
 		return err
 	}
-	return s.fits(nil)
+	return s.fits(ctx, nil)
 }
 
 // graph lowers g. outer is the scope around it, or for a main graph one that knows no names.

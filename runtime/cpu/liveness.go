@@ -75,6 +75,11 @@ func (p *program) lives() {
 		p.endsInside(s, seen)
 	}
 	p.frame = make([]kernel.Value, p.slots)
+	p.fixed, p.isConst = nil, make([]bool, p.slots)
+	for i, c := range p.consts {
+		p.fixed = append(p.fixed, fixedSlot{i, c})
+		p.isConst[i] = true
+	}
 }
 
 // endsInside does the same for the steps that a fused one stands for: what is its own input or output lives on. scratch has a place for each

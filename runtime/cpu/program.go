@@ -18,12 +18,22 @@ type program struct {
 	unread   []int               // inputs and captures that no step reads
 	declared map[int]*graph.Type // what the file says of values
 
+	// What lives finds of consts, for every run.
+	fixed   []fixedSlot
+	isConst []bool
+
 	// frame holds the values of a run. A program never calls itself, so that one is enough.
 	frame []kernel.Value
 }
 
 // capture takes a value of the program around this one.
 type capture struct{ from, to int }
+
+// fixedSlot is a slot that holds a constant.
+type fixedSlot struct {
+	slot  int
+	value *constant
+}
 
 // constant is a value that is there before the first step. A variable one may change between runs: nothing may be derived from it
 // beforehand.

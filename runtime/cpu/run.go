@@ -47,8 +47,8 @@ func panicError(p any) error {
 // outputs' references are the caller's. After an error some references are lost: the arena must not be used again.
 func (x *exec) run(p *program, around []kernel.Value, inputs []kernel.Value) ([]kernel.Value, error) {
 	f := p.frame
-	for i, c := range p.consts {
-		f[i] = c.value
+	for _, c := range p.fixed {
+		f[c.slot] = c.value.value
 	}
 	for _, c := range p.captures {
 		kernel.Retain(around[c.from])
@@ -71,7 +71,7 @@ func (x *exec) run(p *program, around []kernel.Value, inputs []kernel.Value) ([]
 		out[i] = f[o]
 	}
 	for i := range f {
-		if f[i] != nil && p.consts[i] == nil {
+		if f[i] != nil && !p.isConst[i] {
 			kernel.Release(f[i])
 		}
 		f[i] = nil

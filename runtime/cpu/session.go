@@ -96,7 +96,7 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (res
 	if err != nil {
 		return nil, err
 	}
-	if err := s.fits(inputs); err != nil {
+	if err := s.fits(ctx, inputs); err != nil {
 		return nil, err
 	}
 	if s.arena == nil {
@@ -127,7 +127,7 @@ func (s *session) Run(ctx context.Context, inputs map[string]runtime.Value) (res
 }
 
 // fits refuses a run whose plan exceeds Options.MaxMemory. Without inputs it speaks of every run: of what the model itself fixes.
-func (s *session) fits(inputs map[string]runtime.Value) error {
+func (s *session) fits(ctx context.Context, inputs map[string]runtime.Value) error {
 	if s.opt.MaxMemory <= 0 {
 		return nil
 	}
@@ -144,9 +144,29 @@ func (s *session) fits(inputs map[string]runtime.Value) error {
 		}
 		s.planned, s.shapes = p, spelled
 	}
+	// Weights in the engine's own form are quicker, not needed.
+	if room := s.opt.MaxMemory - s.planned.Activations; room >= 0 && room < s.planned.Weights && room < s.budget.limit {
+		return s.compileAgain(ctx, room)
+	}
 	if need := s.planned.Weights + s.planned.Activations; need > s.opt.MaxMemory {
 		return &runtime.MemoryError{Need: need, Have: s.opt.MaxMemory, For: "a run of the model"}
 	}
+	return nil
+}
+
+// compileAgain makes the programs anew with less memory for weights.
+func (s *session) compileAgain(ctx context.Context, weights int64) error {
+	n := &session{backend: s.backend, model: s.model, opt: s.opt, pool: s.pool, budget: &budget{limit: weights}, cells: map[string][]*constant{}}
+	if err := guard(func() error { return compile(ctx, n) }); err != nil {
+		return err
+	}
+	for variable, cells := range n.cells {
+		for _, c := range cells {
+			c.value = s.cells[variable][0].value
+		}
+	}
+	s.main, s.cells, s.layers, s.budget, s.arena = n.main, n.cells, n.layers, n.budget, nil
+	s.planned.Weights = n.budget.used
 	return nil
 }
 

@@ -156,6 +156,42 @@ func TestMaxMemory(t *testing.T) {
 	}
 }
 
+func TestWeightsArePackedOnlyWhileTheyFit(t *testing.T) {
+	const k, n = 64, 1024
+	m := model(input("x float32 b 64"), input("s float32 1"), floats("v", tensor.Shape{1}, 2), floats("w", tensor.Shape{k, n}, random(k*n, 1)...),
+		node("MatMul x w -> h"), node("Mul h v -> y"), outputs("y"))
+	x := func(rows int64) in {
+		return in{"x": tensor.Float32s(tensor.Shape{rows, k}, random(int(rows)*k, 2)...), "s": f32(0)}
+	}
+	s := open(t, m, runtime.Options{MaxMemory: 1 << 20, Variables: []string{"v"}})
+	if err := s.Set("v", f32(3)); err != nil {
+		t.Fatal(err)
+	}
+	weights := func() int64 {
+		p, err := s.Plan(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Weights
+	}
+	few := run(t, s, x(2))["y"].Tensor
+	if weights() < 4*k*n {
+		t.Fatalf("%d bytes of weights are packed, want at least %d", weights(), 4*k*n)
+	}
+	many := run(t, s, x(240))["y"].Tensor
+	if weights() != 0 {
+		t.Errorf("%d bytes of weights are packed beside a product that fills the memory", weights())
+	}
+	a, _ := few.Bytes()
+	b, _ := many.Bytes()
+	if string(a) != string(b[:len(a)]) {
+		t.Error("the rows have other bits without the packed weight")
+	}
+	if _, err := s.Run(t.Context(), x(400).values()); err == nil {
+		t.Error("a product beyond the memory is no error")
+	}
+}
+
 func TestAValueThatThePlanDidNotKnowIsBoundedToo(t *testing.T) {
 	m := model(input("x float32 n"), node("Big x -> h"), node("Small h -> y"), outputs("y"))
 	s := with(t, m, runtime.Options{MaxMemory: 1 << 20}, kernel.Table{
