@@ -123,9 +123,9 @@ func shrink[T numeric](lambda, bias float64) func(dst, src []T) {
 		for i, v := range src {
 			switch x := float64(v); {
 			case x < -lambda:
-				dst[i] = T(x + bias)
+				dst[i] = fromReal[T](x + bias)
 			case x > lambda:
-				dst[i] = T(x - bias)
+				dst[i] = fromReal[T](x - bias)
 			default:
 				dst[i] = 0
 			}

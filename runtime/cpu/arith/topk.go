@@ -79,39 +79,34 @@ type topFunc func(pool *kernel.Pool, values, indices, x *kernel.Tensor, l lanes,
 func topper(d tensor.DType) topFunc {
 	switch d {
 	case tensor.Float32:
-		return top[float32](nil)
+		return top[float32, float32](nil)
 	case tensor.Float64:
-		return top[float64](nil)
+		return top[float64, float64](nil)
 	case tensor.Float16, tensor.BFloat16:
-		h := halfOf(d)
-		return top(func(code uint16) float64 {
-			var v [1]float32
-			h.widen(v[:], []uint16{code})
-			return float64(v[0])
-		})
+		return top(halfOf(d).widen)
 	case tensor.Int8:
-		return top[int8](nil)
+		return top[int8, int8](nil)
 	case tensor.Int16:
-		return top[int16](nil)
+		return top[int16, int16](nil)
 	case tensor.Int32:
-		return top[int32](nil)
+		return top[int32, int32](nil)
 	case tensor.Int64:
-		return top[int64](nil)
+		return top[int64, int64](nil)
 	case tensor.Uint8:
-		return top[uint8](nil)
+		return top[uint8, uint8](nil)
 	case tensor.Uint16:
-		return top[uint16](nil)
+		return top[uint16, uint16](nil)
 	case tensor.Uint32:
-		return top[uint32](nil)
+		return top[uint32, uint32](nil)
 	case tensor.Uint64:
-		return top[uint64](nil)
+		return top[uint64, uint64](nil)
 	}
 	return nil
 }
 
-// top finds the k first elements of every lane, in the order of the elements themselves or of value where that is set. NaN counts as
-// larger than every number.
-func top[T float32 | float64 | integer](value func(T) float64) topFunc {
+// top finds the k first elements of every lane, in the order of the elements themselves or of the keys that widen makes of them. NaN
+// counts as larger than every number.
+func top[T float32 | float64 | integer, K numeric](widen func(dst []K, src []T)) topFunc {
 	return func(pool *kernel.Pool, values, indices, x *kernel.Tensor, l lanes, k int, largest bool) {
 		if k == 0 {
 			return
@@ -120,28 +115,26 @@ func top[T float32 | float64 | integer](value func(T) float64) topFunc {
 		outs := lanes{l.outer, k, l.inner}
 		type room struct {
 			lane []T
-			keys []float64
-			heap []int
+			keys []K
+			best []int
 		}
 		makeRoom := func() room {
-			r := room{lane: make([]T, l.n), heap: make([]int, k)}
-			if value != nil {
-				r.keys = make([]float64, l.n)
+			r := room{lane: make([]T, l.n), best: make([]int, k)}
+			if widen != nil {
+				r.keys = make([]K, l.n)
 			}
 			return r
 		}
 		each(pool, l, makeRoom, func(lane int, r room) {
 			gather(r.lane, src, l, lane)
-			if value == nil {
-				first(r.heap, r.lane, largest)
+			if widen == nil {
+				first(r.best, r.lane, largest)
 			} else {
-				for i, c := range r.lane {
-					r.keys[i] = value(c)
-				}
-				first(r.heap, r.keys, largest)
+				widen(r.keys, r.lane)
+				first(r.best, r.keys, largest)
 			}
 			to := outs.start(lane)
-			for _, i := range r.heap {
+			for _, i := range r.best {
 				dst[to], at[to] = r.lane[i], int64(i)
 				to += outs.inner
 			}
