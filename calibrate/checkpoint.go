@@ -18,6 +18,9 @@ type Checkpoint struct {
 	Fingerprint string
 	Steps       int // done
 
+	// Extra is the caller's own, such as what it made of the outputs of the steps: set it in Options.Save, find it here again.
+	Extra []byte
+
 	rows     int64
 	layers   []savedLayer
 	operands []savedOperand
@@ -61,13 +64,14 @@ type checkpointBody struct {
 	Fingerprint string
 	Steps       int
 	Rows        int64
+	Extra       []byte
 	Layers      []savedLayer
 	Operands    []savedOperand
 }
 
 // Marshal is the checkpoint as bytes.
 func (c *Checkpoint) Marshal() ([]byte, error) {
-	body, err := json.Marshal(checkpointBody{c.Fingerprint, c.Steps, c.rows, c.layers, c.operands})
+	body, err := json.Marshal(checkpointBody{c.Fingerprint, c.Steps, c.rows, c.Extra, c.layers, c.operands})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +99,7 @@ func UnmarshalCheckpoint(b []byte) (*Checkpoint, error) {
 	if err := d.Decode(&c); err != nil {
 		return nil, &CheckpointError{err.Error()}
 	}
-	return &Checkpoint{c.Fingerprint, c.Steps, c.Rows, c.Layers, c.Operands}, nil
+	return &Checkpoint{c.Fingerprint, c.Steps, c.Extra, c.Rows, c.Layers, c.Operands}, nil
 }
 
 // save hands the run as it is after done steps to Options.Save. All ranks call it, as the counts are summed.

@@ -10,7 +10,7 @@ import (
 )
 
 func sampleCheckpoint() *Checkpoint {
-	return &Checkpoint{Fingerprint: "f", Steps: 2, rows: 16,
+	return &Checkpoint{Fingerprint: "f", Steps: 2, Extra: []byte{0, 255}, rows: 16,
 		layers: []savedLayer{{Name: "a", Ran: 2, Input: runtime.Counts{Elements: 9, NonFinite: 1}, Counted: true}},
 		operands: []savedOperand{{Initialized: true, History: bitsOf([]float32{1, 0}), Scale: bitsOf([]float32{448}), Scales: bitsOf([]float32{448}),
 			Window: []int{1, -1}, Amaxes: bitsOf([]float32{nan32, 1}), Course: bitsOf([]float32{1, 448}), Rejected: scaling.Rejected{NaN: 1}}}}
@@ -27,6 +27,9 @@ func TestACheckpointReadsBack(t *testing.T) {
 	}
 	if again, err := c.Marshal(); err != nil || !bytes.Equal(again, b) {
 		t.Errorf("reading and writing changes it: %v\n%s\n%s", err, b, again)
+	}
+	if !bytes.Equal(c.Extra, []byte{0, 255}) {
+		t.Errorf("extra %v", c.Extra)
 	}
 	if a := floatsOf(c.operands[0].Amaxes); !math.IsNaN(float64(a[0])) || a[1] != 1 {
 		t.Errorf("amaxes %v", a)

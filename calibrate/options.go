@@ -40,6 +40,9 @@ type Options struct {
 	// Progress hears of every finished step.
 	Progress func(Progress)
 
+	// Planned hears, once and before the first batch runs, what the engine will need for it.
+	Planned func(runtime.Plan)
+
 	// Outputs sees what the model gave for the rows that this rank took of a step. It is not called for a step of which it took none.
 	Outputs func(step int, values map[string]runtime.Value) error
 }

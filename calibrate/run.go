@@ -9,6 +9,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
 // Run calibrates m on all batches of src with engine b. m stays as it is; the result's model shares its tensors, apart from the
@@ -51,6 +52,7 @@ type run struct {
 	done      int   // steps
 	rows, all int64 // of this shard: so far, and in all steps
 
+	planned bool // Options.Planned has heard
 	session runtime.Session
 	inside  []ops.Variant // the variant in which each layer runs in session
 	stale   []*operand    // operands whose scale the session does not have yet
@@ -243,6 +245,9 @@ func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, e
 	for name, t := range batch {
 		inputs[name] = runtime.FromTensor(t)
 	}
+	if err := r.plan(batch); err != nil {
+		return nil, err
+	}
 	res, err := r.session.Run(ctx, inputs)
 	if err != nil {
 		return nil, err
@@ -254,6 +259,24 @@ func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, e
 		return res, r.opt.Outputs(step, res.Values)
 	}
 	return res, nil
+}
+
+// plan tells Options.Planned about the first batch.
+func (r *run) plan(batch map[string]*tensor.Tensor) error {
+	if r.opt.Planned == nil || r.planned {
+		return nil
+	}
+	shapes := make(map[string]tensor.Shape, len(batch))
+	for name, t := range batch {
+		shapes[name] = t.Shape
+	}
+	p, err := r.session.Plan(shapes)
+	if err != nil {
+		return err
+	}
+	r.planned = true
+	r.opt.Planned(p)
+	return nil
 }
 
 // standIn is what a rank without rows does while the others run: it takes part in the reductions inside the run, one for each operand
