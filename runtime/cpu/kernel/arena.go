@@ -57,8 +57,13 @@ func classOf(n int) int {
 func (a *Arena) New(d tensor.DType, shape []int) (*Tensor, error) {
 	size := ElemSize(d)
 	if d == tensor.String {
-		if _, err := checkShape(shape, 16); err != nil {
+		n, err := checkShape(shape, 16)
+		if err != nil {
 			return nil, err
+		}
+		// Strings are the garbage collector's and are not counted, but one tensor of them may not be larger than everything together.
+		if a.limit > 0 && int64(n) > a.limit {
+			return nil, &LimitError{int64(n), a.limit}
 		}
 		return &Tensor{DType: d, Shape: shape, Strings: make([]string, Count(shape))}, nil
 	}
