@@ -24,15 +24,16 @@ var outside = []struct {
 	rooms  []string
 }{
 	{"google.golang.org/protobuf", []string{"onnxio", "internal/onnxpb"}},
-	{"github.com/cespare/xxhash/v2", []string{"onnxio", "rewrite", "cmd/fp8rewrite"}},
+	{"github.com/cespare/xxhash/v2", []string{"onnxio", "rewrite", "samples", "cmd/fp8rewrite"}},
+	{"github.com/ebitengine/purego", []string{"internal/dynlib"}},
 	{"github.com/spf13/cobra", []string{"cmd/fp8rewrite"}},
 	{"github.com/spf13/pflag", []string{"cmd/fp8rewrite"}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/fp8rewrite"}},
 	{"golang.org/x/term", []string{"cmd/fp8rewrite"}},
 	{"github.com/rogpeppe/go-internal", []string{"cmd/fp8rewrite"}},
 	{"github.com/olekukonko/tablewriter", []string{"report/render"}},
-	{"github.com/mmcloughlin/avo", []string{"float8"}},
-	{"golang.org/x/sys", []string{"float8"}},
+	{"github.com/mmcloughlin/avo", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec"}},
+	{"golang.org/x/sys", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec", "internal/dynlib"}},
 }
 
 // source is one Go file's imports.
