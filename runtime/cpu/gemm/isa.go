@@ -1,11 +1,12 @@
 package gemm
 
-// tile is what a micro-kernel computes: rows × nr elements of C at c, from rows of a and k rows of nr floats of b. Strides are in bytes. The
+// tile is what a micro-kernel computes: rows × nr elements of C at c, from rows of a and k rows of b. Strides are in bytes. The
 // kernels of internal/asmgen know the offsets of the fields.
 type tile struct {
 	a          *float32 // rows, each contiguous in k
 	lda        uintptr
 	b          *float32
+	ldb        uintptr
 	c          *float32
 	ldc        uintptr
 	k          uintptr

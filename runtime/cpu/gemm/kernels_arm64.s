@@ -10,11 +10,12 @@ TEXT ·tileNEONx1(SB), NOSPLIT, $0-8
 	MOVD 0(R0), R1
 	MOVD 8(R0), R12
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -27,14 +28,18 @@ begin:
 	BLT rest
 loop:
 	WORD $0x3CC10430 // ldr q16, [x1], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4FB01340 // fmla v0.4s, v26.4s, v16.s[1]
@@ -49,36 +54,37 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
 	WORD $0x6E38DC00 // fmul v0.4s, v0.4s, v24.4s
 	WORD $0x6E39DC21 // fmul v1.4s, v1.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
 	WORD $0x4E39D421 // fadd v1.4s, v1.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
 	WORD $0x4E38D421 // fadd v1.4s, v1.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -91,11 +97,12 @@ TEXT ·tileNEONx2(SB), NOSPLIT, $0-8
 	MOVD 8(R0), R12
 	ADD R12, R1, R2
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -114,14 +121,18 @@ begin:
 loop:
 	WORD $0x3CC10430 // ldr q16, [x1], #16
 	WORD $0x3CC10451 // ldr q17, [x2], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -144,8 +155,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -155,7 +167,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -164,7 +176,7 @@ sums:
 	WORD $0x6E38DC42 // fmul v2.4s, v2.4s, v24.4s
 	WORD $0x6E39DC63 // fmul v3.4s, v3.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -173,7 +185,7 @@ scaled:
 	WORD $0x4E38D442 // fadd v2.4s, v2.4s, v24.4s
 	WORD $0x4E39D463 // fadd v3.4s, v3.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -182,8 +194,8 @@ biased:
 	WORD $0x4E38D442 // fadd v2.4s, v2.4s, v24.4s
 	WORD $0x4E38D463 // fadd v3.4s, v3.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -200,11 +212,12 @@ TEXT ·tileNEONx3(SB), NOSPLIT, $0-8
 	ADD R12, R1, R2
 	ADD R12, R2, R3
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -229,14 +242,18 @@ loop:
 	WORD $0x3CC10430 // ldr q16, [x1], #16
 	WORD $0x3CC10451 // ldr q17, [x2], #16
 	WORD $0x3CC10472 // ldr q18, [x3], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -267,8 +284,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -281,7 +299,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -292,7 +310,7 @@ sums:
 	WORD $0x6E38DC84 // fmul v4.4s, v4.4s, v24.4s
 	WORD $0x6E39DCA5 // fmul v5.4s, v5.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -303,7 +321,7 @@ scaled:
 	WORD $0x4E38D484 // fadd v4.4s, v4.4s, v24.4s
 	WORD $0x4E39D4A5 // fadd v5.4s, v5.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -315,8 +333,8 @@ biased:
 	WORD $0x4E38D484 // fadd v4.4s, v4.4s, v24.4s
 	WORD $0x4E38D4A5 // fadd v5.4s, v5.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -337,11 +355,12 @@ TEXT ·tileNEONx4(SB), NOSPLIT, $0-8
 	ADD R12, R2, R3
 	ADD R12, R3, R4
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -372,14 +391,18 @@ loop:
 	WORD $0x3CC10451 // ldr q17, [x2], #16
 	WORD $0x3CC10472 // ldr q18, [x3], #16
 	WORD $0x3CC10493 // ldr q19, [x4], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -418,8 +441,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -435,7 +459,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -448,7 +472,7 @@ sums:
 	WORD $0x6E38DCC6 // fmul v6.4s, v6.4s, v24.4s
 	WORD $0x6E39DCE7 // fmul v7.4s, v7.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -461,7 +485,7 @@ scaled:
 	WORD $0x4E38D4C6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x4E39D4E7 // fadd v7.4s, v7.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -476,8 +500,8 @@ biased:
 	WORD $0x4E38D4C6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x4E38D4E7 // fadd v7.4s, v7.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -502,11 +526,12 @@ TEXT ·tileNEONx5(SB), NOSPLIT, $0-8
 	ADD R12, R3, R4
 	ADD R12, R4, R5
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -543,14 +568,18 @@ loop:
 	WORD $0x3CC10472 // ldr q18, [x3], #16
 	WORD $0x3CC10493 // ldr q19, [x4], #16
 	WORD $0x3CC104B4 // ldr q20, [x5], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -597,8 +626,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -617,7 +647,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -632,7 +662,7 @@ sums:
 	WORD $0x6E38DD08 // fmul v8.4s, v8.4s, v24.4s
 	WORD $0x6E39DD29 // fmul v9.4s, v9.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -647,7 +677,7 @@ scaled:
 	WORD $0x4E38D508 // fadd v8.4s, v8.4s, v24.4s
 	WORD $0x4E39D529 // fadd v9.4s, v9.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -665,8 +695,8 @@ biased:
 	WORD $0x4E38D508 // fadd v8.4s, v8.4s, v24.4s
 	WORD $0x4E38D529 // fadd v9.4s, v9.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -695,11 +725,12 @@ TEXT ·tileNEONx6(SB), NOSPLIT, $0-8
 	ADD R12, R4, R5
 	ADD R12, R5, R6
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -742,14 +773,18 @@ loop:
 	WORD $0x3CC10493 // ldr q19, [x4], #16
 	WORD $0x3CC104B4 // ldr q20, [x5], #16
 	WORD $0x3CC104D5 // ldr q21, [x6], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -804,8 +839,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -827,7 +863,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -844,7 +880,7 @@ sums:
 	WORD $0x6E38DD4A // fmul v10.4s, v10.4s, v24.4s
 	WORD $0x6E39DD6B // fmul v11.4s, v11.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -861,7 +897,7 @@ scaled:
 	WORD $0x4E38D54A // fadd v10.4s, v10.4s, v24.4s
 	WORD $0x4E39D56B // fadd v11.4s, v11.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -882,8 +918,8 @@ biased:
 	WORD $0x4E38D54A // fadd v10.4s, v10.4s, v24.4s
 	WORD $0x4E38D56B // fadd v11.4s, v11.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -916,11 +952,12 @@ TEXT ·tileNEONx7(SB), NOSPLIT, $0-8
 	ADD R12, R5, R6
 	ADD R12, R6, R7
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -969,14 +1006,18 @@ loop:
 	WORD $0x3CC104B4 // ldr q20, [x5], #16
 	WORD $0x3CC104D5 // ldr q21, [x6], #16
 	WORD $0x3CC104F6 // ldr q22, [x7], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -1039,8 +1080,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -1065,7 +1107,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -1084,7 +1126,7 @@ sums:
 	WORD $0x6E38DD8C // fmul v12.4s, v12.4s, v24.4s
 	WORD $0x6E39DDAD // fmul v13.4s, v13.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -1103,7 +1145,7 @@ scaled:
 	WORD $0x4E38D58C // fadd v12.4s, v12.4s, v24.4s
 	WORD $0x4E39D5AD // fadd v13.4s, v13.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -1127,8 +1169,8 @@ biased:
 	WORD $0x4E38D58C // fadd v12.4s, v12.4s, v24.4s
 	WORD $0x4E38D5AD // fadd v13.4s, v13.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11
@@ -1165,11 +1207,12 @@ TEXT ·tileNEONx8(SB), NOSPLIT, $0-8
 	ADD R12, R6, R7
 	ADD R12, R7, R8
 	MOVD 16(R0), R9
-	MOVD 40(R0), R10
-	MOVD 48(R0), R13
+	MOVD 24(R0), R14
+	MOVD 48(R0), R10
+	MOVD 56(R0), R13
 	CBZ R13, fresh
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3DC00160 // ldr q0, [x11, #0]
 	WORD $0x3DC00561 // ldr q1, [x11, #16]
 	ADD R12, R11
@@ -1224,14 +1267,18 @@ loop:
 	WORD $0x3CC104D5 // ldr q21, [x6], #16
 	WORD $0x3CC104F6 // ldr q22, [x7], #16
 	WORD $0x3CC10517 // ldr q23, [x8], #16
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
-	WORD $0x3CC1053A // ldr q26, [x9], #16
-	WORD $0x3CC1053B // ldr q27, [x9], #16
-	WORD $0x3CC1053C // ldr q28, [x9], #16
-	WORD $0x3CC1053D // ldr q29, [x9], #16
-	WORD $0x3CC1053E // ldr q30, [x9], #16
-	WORD $0x3CC1053F // ldr q31, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013A // ldr q26, [x9, #0]
+	WORD $0x3DC0053B // ldr q27, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013C // ldr q28, [x9, #0]
+	WORD $0x3DC0053D // ldr q29, [x9, #16]
+	ADD R14, R9
+	WORD $0x3DC0013E // ldr q30, [x9, #0]
+	WORD $0x3DC0053F // ldr q31, [x9, #16]
+	ADD R14, R9
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
 	WORD $0x4F911302 // fmla v2.4s, v24.4s, v17.s[0]
@@ -1302,8 +1349,9 @@ rest:
 	ADDS $4, R10, R10
 	BEQ sums
 one:
-	WORD $0x3CC10538 // ldr q24, [x9], #16
-	WORD $0x3CC10539 // ldr q25, [x9], #16
+	WORD $0x3DC00138 // ldr q24, [x9, #0]
+	WORD $0x3DC00539 // ldr q25, [x9, #16]
+	ADD R14, R9
 	WORD $0xBC404430 // ldr s16, [x1], #4
 	WORD $0x4F901300 // fmla v0.4s, v24.4s, v16.s[0]
 	WORD $0x4F901321 // fmla v1.4s, v25.4s, v16.s[0]
@@ -1331,7 +1379,7 @@ one:
 	SUBS $1, R10, R10
 	BNE one
 sums:
-	MOVD 56(R0), R13
+	MOVD 64(R0), R13
 	CBZ R13, scaled
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -1352,7 +1400,7 @@ sums:
 	WORD $0x6E38DDCE // fmul v14.4s, v14.4s, v24.4s
 	WORD $0x6E39DDEF // fmul v15.4s, v15.4s, v25.4s
 scaled:
-	MOVD 64(R0), R13
+	MOVD 72(R0), R13
 	CBZ R13, biased
 	WORD $0x3DC001B8 // ldr q24, [x13, #0]
 	WORD $0x3DC005B9 // ldr q25, [x13, #16]
@@ -1373,7 +1421,7 @@ scaled:
 	WORD $0x4E38D5CE // fadd v14.4s, v14.4s, v24.4s
 	WORD $0x4E39D5EF // fadd v15.4s, v15.4s, v25.4s
 biased:
-	MOVD 72(R0), R13
+	MOVD 80(R0), R13
 	CBZ R13, store
 	WORD $0x4DDFC9B8 // ld1r {v24.4s}, [x13], #4
 	WORD $0x4E38D400 // fadd v0.4s, v0.4s, v24.4s
@@ -1400,8 +1448,8 @@ biased:
 	WORD $0x4E38D5CE // fadd v14.4s, v14.4s, v24.4s
 	WORD $0x4E38D5EF // fadd v15.4s, v15.4s, v24.4s
 store:
-	MOVD 24(R0), R11
-	MOVD 32(R0), R12
+	MOVD 32(R0), R11
+	MOVD 40(R0), R12
 	WORD $0x3D800160 // str q0, [x11, #0]
 	WORD $0x3D800561 // str q1, [x11, #16]
 	ADD R12, R11

@@ -72,9 +72,6 @@ func (o *Operand) panel(dst, tmp []float32, nr, i, k0, k1, j0, j1 int) {
 		}
 		return
 	}
-	if o.DType == tensor.Float32 && o.ColStride == 1 && n == nr && copyPanel(dst, nr, view[float32](o.Bytes)[at+k0*o.RowStride+j0:], o.RowStride, k1-k0) {
-		return
-	}
 	uniform := len(o.Scale) <= 1
 	for k := k0; k < k1; k++ {
 		row := dst[(k-k0)*nr:]
@@ -104,23 +101,23 @@ func transposePlain(dst []float32, width int, src []float32, stride, n, rows int
 	}
 }
 
-// copyPanel copies rows of nr floats, stride apart; false where nr is not a width it knows.
-func copyPanel(dst []float32, nr int, src []float32, stride, rows int) bool {
-	switch nr {
-	case 32:
-		for r := range rows {
-			*(*[32]float32)(dst[r*32:]) = *(*[32]float32)(src[r*stride:])
+// copyPanels makes count whole panels, apart floats from each other, of rows that lie stride apart.
+func copyPanels(dst []float32, apart, nr, count int, src []float32, stride, rows int) {
+	for r := range rows {
+		from, to := src[r*stride:][:count*nr], r*nr
+		switch nr {
+		case 32:
+			for ; len(from) >= 32; from, to = from[32:], to+apart {
+				*(*[32]float32)(dst[to:]) = *(*[32]float32)(from)
+			}
+		case 16:
+			for ; len(from) >= 16; from, to = from[16:], to+apart {
+				*(*[16]float32)(dst[to:]) = *(*[16]float32)(from)
+			}
+		default:
+			for ; len(from) >= nr; from, to = from[nr:], to+apart {
+				copy(dst[to:to+nr], from)
+			}
 		}
-	case 16:
-		for r := range rows {
-			*(*[16]float32)(dst[r*16:]) = *(*[16]float32)(src[r*stride:])
-		}
-	case 8:
-		for r := range rows {
-			*(*[8]float32)(dst[r*8:]) = *(*[8]float32)(src[r*stride:])
-		}
-	default:
-		return false
 	}
-	return true
 }

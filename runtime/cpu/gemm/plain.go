@@ -18,7 +18,7 @@ func runPlain(rows int, t *tile) {
 		b := unsafe.Pointer(t.b)
 		s0, s1, s2, s3, s4, s5, s6, s7 := acc[0], acc[1], acc[2], acc[3], acc[4], acc[5], acc[6], acc[7]
 		for k, v := range a {
-			row := (*[nr]float32)(unsafe.Add(b, uintptr(k)*nr*4))
+			row := (*[nr]float32)(unsafe.Add(b, uintptr(k)*t.ldb))
 			s0 += float32(v * row[0])
 			s1 += float32(v * row[1])
 			s2 += float32(v * row[2])

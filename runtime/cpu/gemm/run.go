@@ -21,6 +21,10 @@ const (
 	sharedFloats = 1 << 21
 	freshFloats  = 1 << 19
 	localFloats  = 1 << 17
+	// B is read in place for so few rows of A, or for some more where its rows lie near to each other.
+	inPlaceRows, inPlaceNearRows, inPlaceNear = 16, 256, 256
+	// panelGroup is how many panels are packed side by side, so that rows of B are read in longer pieces.
+	panelGroup = 4
 	// inlineWork is the number of multiplications up to which more than one thread does not pay.
 	inlineWork = 1 << 16
 )
@@ -107,11 +111,14 @@ type rows struct {
 	stride, first int
 }
 
-// cols is B in panels: panel q of the product begins, at k0, at data[off+(q-first)·stride].
+// cols is B in panels: panel q of the product begins, at k0, at data[off+(q-first)·stride]. Where B is read in place, panel q begins at
+// data[off+q·nr] and its rows are inPlace apart, except for a last panel that is not whole, which begins at edge[0].
 type cols struct {
 	data          []float32
 	off           int
 	stride, first int
+	inPlace       int
+	edge          []float32
 }
 
 func (r *run) rowsInPlace(i int) rows {
@@ -121,6 +128,22 @@ func (r *run) rowsInPlace(i int) rows {
 func (r *run) packedCols() cols {
 	nr := r.isa.nr
 	return cols{data: r.Packed.data, off: r.k0 * nr, stride: r.K * nr}
+}
+
+// colsInPlace reports whether B is read as it lies. Then it is not as near to the processor as it could be, but nothing is copied, which
+// pays for few rows.
+func (r *run) colsInPlace() bool {
+	return r.Packed == nil && r.Fill == nil && r.B.DType == tensor.Float32 && r.B.ColStride == 1 && r.B.RowStride > 0 &&
+		(r.M <= inPlaceRows || r.M <= inPlaceNearRows && r.B.RowStride <= inPlaceNear)
+}
+
+// edgeInPlace makes b that of matrix i.
+func (r *run) edgeInPlace(ws *worker, b *cols, i int) {
+	nr := r.isa.nr
+	b.off = r.B.offset(i) + r.k0*r.B.RowStride
+	if whole := r.N / nr * nr; whole < r.N {
+		r.B.panel(b.edge, ws.tmp[:], nr, i, r.k0, r.k1, whole, r.N)
+	}
 }
 
 // packStride keeps rows of packed A apart so that rows of a tile do not share the sets of the cache.
@@ -152,9 +175,15 @@ func (r *run) local(lo, hi int) {
 	defer ws.put()
 	k, nr := r.k1-r.k0, r.isa.nr
 	var b cols
-	if r.Packed != nil {
+	inPlace := r.colsInPlace()
+	switch {
+	case r.Packed != nil:
 		b = r.packedCols()
-	} else {
+	case inPlace:
+		buf := getFloats(k * nr)
+		defer putFloats(buf)
+		b = cols{inPlace: r.B.RowStride, data: view[float32](r.B.Bytes), edge: (*buf)[:k*nr]}
+	default:
 		n := k * roundUp(r.N, nr)
 		buf := getFloats(n)
 		defer putFloats(buf)
@@ -169,7 +198,11 @@ func (r *run) local(lo, hi int) {
 	}
 	for i := lo; i < hi; i++ {
 		if r.Packed == nil && (i == lo || r.Fill != nil || r.B.Offsets != nil && r.B.Offsets[i] != r.B.Offsets[i-1]) {
-			r.packB(ws, b, i, 0, panels(r.N, nr))
+			if inPlace {
+				r.edgeInPlace(ws, &b, i)
+			} else {
+				r.packB(ws, b, i, 0, panels(r.N, nr))
+			}
 		}
 		if r.direct {
 			a = r.rowsInPlace(i)
@@ -199,9 +232,18 @@ func (r *run) shared(i int) {
 		a.data = *buf
 	}
 	colsAtOnce, b := r.N, cols{}
-	if r.Packed != nil {
+	inPlace := r.colsInPlace()
+	switch {
+	case r.Packed != nil:
 		b = r.packedCols()
-	} else {
+	case inPlace:
+		buf := getFloats(k * nr)
+		defer putFloats(buf)
+		b = cols{inPlace: r.B.RowStride, data: view[float32](r.B.Bytes), edge: (*buf)[:k*nr]}
+		ws := getWorker()
+		r.edgeInPlace(ws, &b, i)
+		ws.put()
+	default:
 		b.stride = k * nr
 		colsAtOnce = min(roundUp(r.N, nr), max(1, freshFloats/max(1, b.stride))*nr)
 		buf := getFloats(k * colsAtOnce)
@@ -220,9 +262,9 @@ func (r *run) shared(i int) {
 		}
 		for n0 := 0; n0 < r.N; n0 += colsAtOnce {
 			n1 := min(n0+colsAtOnce, r.N)
-			if r.Packed == nil && (m0 == 0 || colsAtOnce < r.N) {
+			if r.Packed == nil && !inPlace && (m0 == 0 || colsAtOnce < r.N) {
 				b.first = n0 / nr
-				r.w.For(panels(n1-n0, nr), 1, func(lo, hi int) {
+				r.w.For(panels(n1-n0, nr), panelGroup, func(lo, hi int) {
 					ws := getWorker()
 					r.packB(ws, b, i, b.first+lo, b.first+hi)
 					ws.put()
@@ -283,7 +325,15 @@ func (ws *worker) put() {
 // packB makes panels [q0,q1) of matrix i.
 func (r *run) packB(ws *worker, b cols, i, q0, q1 int) {
 	nr := r.isa.nr
-	for q := q0; q < q1; q++ {
+	q := q0
+	if r.Fill == nil && r.B.DType == tensor.Float32 && r.B.ColStride == 1 && r.k1 > r.k0 {
+		src := view[float32](r.B.Bytes)[r.B.offset(i)+r.k0*r.B.RowStride:]
+		for whole := min(q1, r.N/nr); q < whole; q += panelGroup {
+			copyPanels(b.data[(q-b.first)*b.stride:], b.stride, nr, min(panelGroup, whole-q), src[q*nr:], r.B.RowStride, r.k1-r.k0)
+		}
+		q = max(q0, min(q1, r.N/nr))
+	}
+	for ; q < q1; q++ {
 		dst := b.data[(q-b.first)*b.stride:][:b.stride]
 		j0, j1 := q*nr, min((q+1)*nr, r.N)
 		if r.Fill == nil {
@@ -399,7 +449,7 @@ func (r *run) block(ws *worker, a rows, b cols, i, m0, m1, n0, n1 int) {
 		}
 	}
 	t := &ws.tile
-	t.lda = uintptr(a.stride) * 4
+	t.lda, t.ldb = uintptr(a.stride)*4, uintptr(nr)*4
 	for j0 := n0; j0 < n1; j0 += blockCols {
 		j1 := min(j0+blockCols, n1)
 		sums, ld := ws.acc[:], blockCols
@@ -431,8 +481,14 @@ func (r *run) block(ws *worker, a rows, b cols, i, m0, m1, n0, n1 int) {
 				if final {
 					r.columnVectors(ws, j, min(j+nr, j1), stepped)
 				}
-				if t.k > 0 {
+				switch {
+				case t.k == 0:
+				case b.inPlace == 0:
 					t.b = &b.data[b.off+(j/nr-b.first)*b.stride+(k-r.k0)*nr]
+				case edge:
+					t.b, t.ldb = &b.edge[(k-r.k0)*nr], uintptr(nr)*4
+				default:
+					t.b, t.ldb = &b.data[b.off+(k-r.k0)*b.inPlace+j], uintptr(b.inPlace)*4
 				}
 				for row := m0; row < m1; row += mr {
 					if t.k > 0 {

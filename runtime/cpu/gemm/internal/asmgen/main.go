@@ -2,8 +2,8 @@
 // generator does not become a requirement of the package.
 //
 // A tile kernel has the Go signature func(t *tile), with the fields at the offsets below, and computes as many rows as its name ends with.
-// Its sums stay in registers from the first k to the last. The rows of A lie k after k, each element is broadcast; the rows of B are as
-// wide as the tile.
+// Its sums stay in registers from the first k to the last. The elements of a row of A lie next to each other in k and are broadcast
+// one by one.
 package main
 
 import (
@@ -19,6 +19,7 @@ const (
 	tA = 8 * iota
 	tLDA
 	tB
+	tLDB
 	tC
 	tLDC
 	tK

@@ -20,6 +20,7 @@ const (
 	rC      = 11
 	rStride = 12
 	rTmp    = 13
+	rLDB    = 14
 )
 
 func (k *neon) line(format string, args ...any) { fmt.Fprintf(k, format+"\n", args...) }
@@ -58,6 +59,13 @@ func (k *neon) nextElement(v, base int) {
 	k.word(0xBC400400|4<<12|base<<5|v, "ldr s%d, [x%d], #4", v, base)
 }
 
+// rowOfB loads eight elements to v and v+1.
+func (k *neon) rowOfB(v int) {
+	k.ldr(v, rB, 0)
+	k.ldr(v+1, rB, 16)
+	k.line("\tADD R%d, R%d", rLDB, rB)
+}
+
 func (k *neon) tile(rows int) {
 	k.line("\n// func tileNEONx%d(t *tile)", rows)
 	k.line("TEXT ·tileNEONx%d(SB), NOSPLIT, $0-8", rows)
@@ -69,6 +77,7 @@ func (k *neon) tile(rows int) {
 		k.line("\tADD R%d, R%d, R%d", rStride, rRow+i-1, rRow+i)
 	}
 	field(tB, rB)
+	field(tLDB, rLDB)
 	field(tK, rK)
 	field(tAccumulate, rTmp)
 	k.line("\tCBZ R%d, fresh", rTmp)
@@ -91,8 +100,8 @@ func (k *neon) tile(rows int) {
 	for i := range rows {
 		k.next(16+i, rRow+i)
 	}
-	for i := range 8 {
-		k.next(24+i, rB)
+	for i := range 4 {
+		k.rowOfB(24 + 2*i)
 	}
 	for s := range 4 {
 		for i := range rows {
@@ -106,8 +115,7 @@ func (k *neon) tile(rows int) {
 	k.line("\tADDS $4, R%d, R%d", rK, rK)
 	k.line("\tBEQ sums")
 	k.line("one:")
-	k.next(24, rB)
-	k.next(25, rB)
+	k.rowOfB(24)
 	for i := range rows {
 		k.nextElement(16+i, rRow+i)
 		k.fmla(2*i, 24, 16+i, 0)

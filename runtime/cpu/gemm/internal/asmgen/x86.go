@@ -33,7 +33,7 @@ func tileX86(v vectors, rows int) {
 		MOVQ(operand.Mem{Base: t, Disp: offset}, r)
 		return r
 	}
-	b, k := field(tB), field(tK)
+	b, ldb, k := field(tB), field(tLDB), field(tK)
 	// One register reaches three rows: at it, one and two strides on.
 	var lda reg.GPVirtual
 	if rows > 1 {
@@ -83,8 +83,9 @@ func tileX86(v vectors, rows int) {
 
 	step := func(s int) {
 		b0, b1 := v.new(), v.new()
-		VMOVUPS(half(b, 2*s), b0)
-		VMOVUPS(half(b, 2*s+1), b1)
+		VMOVUPS(half(b, 0), b0)
+		VMOVUPS(half(b, 1), b1)
+		ADDQ(ldb, b)
 		for i := range acc {
 			x := v.new()
 			VBROADCASTSS(element(i, s), x)
@@ -93,7 +94,6 @@ func tileX86(v vectors, rows int) {
 		}
 	}
 	advance := func(steps int) {
-		ADDQ(operand.U32(2*v.bytes*steps), b)
 		for _, r := range bases {
 			ADDQ(operand.Imm(uint64(4*steps)), r)
 		}
