@@ -29,8 +29,9 @@ type part struct {
 	big     bool // most significant byte first
 
 	// bytes is the elements as they lie in the file: a view that must be read under mapfile.Guard, or memory from the cache.
-	bytes  func() ([]byte, error)
-	verify func() error // compares a checksum that reading alone does not
+	bytes      func() ([]byte, error)
+	unreadable error        // why there are no elements to be had; there is no type and no shape then
+	verify     func() error // compares a checksum that reading alone does not
 }
 
 // String is the type and shape.
@@ -61,6 +62,11 @@ func (a *Array) Rows(lo, hi int64) (*tensor.Tensor, error) {
 
 // join makes one array of parts, along axis 0 where there are several.
 func join(name string, parts []*part) (*Array, error) {
+	for _, q := range parts {
+		if q.unreadable != nil {
+			return nil, fmt.Errorf("array %q of %s: %w", name, q.file, q.unreadable)
+		}
+	}
 	p := parts[0]
 	a := &Array{Name: name, DType: p.dtype, Shape: p.shape.Clone(), parts: parts}
 	if p.dtype.Bits() < 8 {

@@ -74,8 +74,11 @@ func (s *Set) arrayOf(in *graph.Value) (*Array, error) {
 		name = s.opt.Prefix + in.Name
 	}
 	a, err := s.find(name)
-	if a != nil || err != nil {
-		return a, err
+	if err != nil {
+		return nil, fmt.Errorf("input %q: %w", in.Name, err)
+	}
+	if a != nil {
+		return a, nil
 	}
 	if !named && s.opt.Prefix == "" && len(s.opt.Model) == 1 && len(s.names) == 1 {
 		return s.find(s.names[0])

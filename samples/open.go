@@ -214,6 +214,9 @@ func (s *Set) readNpz(file string) error {
 }
 
 func (s *Set) numpyPart(file string, a *npy.Array) *part {
+	if a.Unreadable != nil {
+		return &part{file: file, unreadable: a.Unreadable}
+	}
 	p := &part{file: file, dtype: a.Header.DType, shape: a.Header.Shape, fortran: a.Header.Fortran, big: a.Header.BigEndian, verify: a.Verify}
 	p.bytes = func() ([]byte, error) {
 		if s.closed {
@@ -292,6 +295,9 @@ func (s *Set) have() []string {
 	for _, n := range s.names {
 		p := s.parts[n][0]
 		text := fmt.Sprintf("%q %s%s", n, p.dtype, p.shape)
+		if p.unreadable != nil {
+			text = fmt.Sprintf("%q, which cannot be read", n)
+		}
 		if more := len(s.parts[n]) - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more parts", more)
 		}

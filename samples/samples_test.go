@@ -655,3 +655,25 @@ func TestASetWithoutAModelHasArrays(t *testing.T) {
 		t.Errorf("%d steps, arrays %q", s.Steps(), s.Names())
 	}
 }
+
+// TestArraysThatCannotBeReadAreInNobodysWay has text and Python objects beside what the model takes: only to ask for them is an error.
+func TestArraysThatCannotBeReadAreInNobodysWay(t *testing.T) {
+	in := []*graph.Value{named("x", tensor.Float32, "n", 2)}
+	good := npyOf("<f4", false, tensor.Shape{3, 2}, make([]byte, 24))
+	text, objects := npyOf("<U1", false, tensor.Shape{3}, make([]byte, 12)), npyOf("|O", false, tensor.Shape{1}, []byte("\x80\x04."))
+	dir := put(t, map[string][]byte{"x.npy": good, "names.npy": text, "objects.npy": objects})
+	s, err := Open(dir, Options{Model: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Step(0); err != nil || s.Steps() != 3 {
+		t.Errorf("%d steps, %v", s.Steps(), err)
+	}
+	_, err = s.Aligned("names", 0)
+	wantError(t, err, `array "names"`, "names.npy", "strings")
+	_, err = Open(dir, Options{Model: in, Inputs: map[string]string{"x": "objects"}})
+	wantError(t, err, `input "x"`, `array "objects"`, "pickle")
+	_, err = Open(dir, Options{Model: in, Inputs: map[string]string{"x": "other"}})
+	wantError(t, err, `no array "other"`, `"names", which cannot be read`)
+}

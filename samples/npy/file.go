@@ -17,6 +17,10 @@ type Array struct {
 	Name   string // without .npy; "" in a .npy file
 	Header Header
 
+	// Unreadable says why the elements cannot be had: Python objects, text, dates and whatever else no model takes. The Header is empty
+	// then. The array is listed all the same, since a file may hold some beside those that are wanted.
+	Unreadable error
+
 	view    []byte    // the elements where they lie in the mapped file; nil where they are compressed
 	member  *zip.File // of a .npz file
 	maxSize int64
@@ -74,6 +78,9 @@ func (f *File) Close() error { return f.m.Close() }
 // lose all but the first without a word.
 func parse(b []byte) (*Array, error) {
 	h, err := ParseHeader(b)
+	if unreadable(err) {
+		return &Array{Unreadable: err}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +89,9 @@ func parse(b []byte) (*Array, error) {
 	}
 	return &Array{Header: h, view: b[h.Offset:]}, nil
 }
+
+// unreadable reports whether an error is about the elements' type, so that the rest of the file may be in order.
+func unreadable(err error) bool { return errors.Is(err, ErrPickle) || errors.Is(err, ErrUnsupported) }
 
 func checkSize(h Header, total int64) error {
 	got, want := total-h.Offset, h.Size()
@@ -152,7 +162,9 @@ func parseMember(b []byte, f *zip.File, opt Options) (*Array, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.member = f
+		if a.Unreadable == nil {
+			a.member = f
+		}
 		return a, nil
 	case zip.Deflate:
 		if size > f.CompressedSize64*maxRatio+maxRatio || f.CompressedSize64 > uint64(len(b)) {
@@ -168,6 +180,9 @@ func parseMember(b []byte, f *zip.File, opt Options) (*Array, error) {
 			return nil, memberError(err)
 		}
 		h, err := ParseHeader(prefix)
+		if unreadable(err) {
+			return &Array{Unreadable: err}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -190,8 +205,11 @@ func memberError(err error) error {
 func (a *Array) Mapped() bool { return a.view != nil || a.Header.Size() == 0 }
 
 // Bytes is the elements as they are stored, in the header's order of bytes and axes: a view of the file, or newly unpacked memory whose
-// checksum was compared. Reading a view may fault where the file is cut short meanwhile: see mapfile.Guard.
+// checksum was compared; the error of an array that cannot be read is Unreadable. Reading a view may fault where the file is cut short meanwhile: see mapfile.Guard.
 func (a *Array) Bytes() ([]byte, error) {
+	if a.Unreadable != nil {
+		return nil, a.Unreadable
+	}
 	if a.Mapped() {
 		return a.view, nil
 	}
