@@ -27,7 +27,15 @@ type Options struct {
 	Logits string // the output that the task metric reads; "" is the first
 	// Progress, where set, hears of every batch that a model has run, out of how many are expected. The total may grow.
 	Progress func(done, total int64)
+	// Planned, where set, hears what the engine needs for a batch of the model: Original and Rewritten once each, before they run one.
+	Planned func(model string, p runtime.Plan)
 }
+
+// The models that Options.Planned hears of.
+const (
+	Original  = "original"
+	Rewritten = "rewritten"
+)
 
 // Named is the error of one output or layer.
 type Named struct {
@@ -75,6 +83,7 @@ type Verifier struct {
 	before  *Metric
 	kept    map[int]map[string]*tensor.Tensor
 	bytes   int64
+	planned map[string]bool // the models that Options.Planned has heard of
 	done    int64
 	total   int64
 }
@@ -84,7 +93,7 @@ const keepLimit = 1 << 30
 
 // New prepares a comparison with original. Nothing runs yet.
 func New(b runtime.Backend, original *graph.Model, source Source, opt Options) (*Verifier, error) {
-	v := &Verifier{backend: b, original: original, source: source, opt: opt, kept: map[int]map[string]*tensor.Tensor{}}
+	v := &Verifier{backend: b, original: original, source: source, opt: opt, kept: map[int]map[string]*tensor.Tensor{}, planned: map[string]bool{}}
 	if source.Steps() == 0 {
 		return nil, errors.New("the data has no batches")
 	}
@@ -146,6 +155,9 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 		if err != nil {
 			return nil, fmt.Errorf("original model: batch %d: %w", i+1, err)
 		}
+		if err := v.plan(Rewritten, after, inputs); err != nil {
+			return nil, fmt.Errorf("rewritten model: batch %d: %w", i+1, err)
+		}
 		got, err := run(ctx, after, inputs)
 		if err != nil {
 			return nil, fmt.Errorf("rewritten model: batch %d: %w", i+1, err)
@@ -206,6 +218,26 @@ func (v *Verifier) step() {
 
 func (v *Verifier) open(ctx context.Context, m *graph.Model, keep []string) (runtime.Session, error) {
 	return v.backend.Open(ctx, m, runtime.Options{Threads: v.opt.Runtime.Threads, MaxMemory: v.opt.Runtime.MaxMemory, Keep: keep})
+}
+
+// plan tells Options.Planned what a session needs for a batch.
+func (v *Verifier) plan(model string, s runtime.Session, inputs map[string]*tensor.Tensor) error {
+	if v.opt.Planned == nil || v.planned[model] {
+		return nil
+	}
+	shapes := map[string]tensor.Shape{}
+	for _, in := range s.Inputs() {
+		if t := inputs[in.Name]; t != nil {
+			shapes[in.Name] = t.Shape
+		}
+	}
+	p, err := s.Plan(shapes)
+	if err != nil {
+		return err
+	}
+	v.planned[model] = true
+	v.opt.Planned(model, p)
+	return nil
 }
 
 // run executes one batch and gives the floating-point tensors.

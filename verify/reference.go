@@ -25,6 +25,9 @@ func (r *reference) step(ctx context.Context, i int, inputs map[string]*tensor.T
 		}
 		r.session = s
 	}
+	if err := r.v.plan(Original, r.session, inputs); err != nil {
+		return nil, err
+	}
 	out, err := run(ctx, r.session, inputs)
 	if err != nil {
 		return nil, err

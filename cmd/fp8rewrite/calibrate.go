@@ -219,6 +219,12 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 			progress(int64(p.Done), int64(p.Of))
 		}
 	}
+	if !c.quiet {
+		c.opt.Planned = func(p runtime.Plan) {
+			bar.clear()
+			tellPlan(c.stderr, "plan", p)
+		}
+	}
 	if c.labels != "" {
 		if c.workers.size() > 1 || c.opt.Shard.Count > 1 {
 			return hint(usagef("--labels judges whole batches, and each process has a part of them"), "fp8rewrite verify judges the calibrated model")

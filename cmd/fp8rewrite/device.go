@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
 	"github.com/fp8rewrite/fp8rewrite/runtime/ort"
@@ -60,6 +62,19 @@ func (d *deviceOptions) open() (runtime.Backend, runtime.Options, error) {
 		return nil, opt, hint(err, "--device cpu needs nothing but this program")
 	}
 	return b, opt, nil
+}
+
+// tellPlan prints what an engine needs for a batch of what, where it knows: the values that are alive at one time, and weights in the
+// form that it computes with. The model's own tensors are where they are.
+func tellPlan(w io.Writer, what string, p runtime.Plan) {
+	if p.Peak() == 0 { // ONNX Runtime does not say
+		return
+	}
+	text := fmt.Sprintf("%s of activations, %s of packed weights", render.Size(p.Activations), render.Size(p.Weights))
+	if p.Unknown > 0 {
+		text += fmt.Sprintf("; %d values whose size the data decides come on top", p.Unknown)
+	}
+	fmt.Fprintf(w, "%s: %s\n", what, text)
 }
 
 // explainRun adds the flag that helps to an error of an engine.

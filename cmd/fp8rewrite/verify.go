@@ -222,9 +222,16 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	bar := newBar(v.stderr, v.quiet)
 	defer bar.clear()
-	verifier, err := verify.New(v.backend, v.files[0].Model, v.set, verify.Options{
+	opt := verify.Options{
 		Runtime: v.limits, Layers: true, Logits: v.logits, Labels: labels(v.set, v.labels), Progress: bar.count("verifying", "batch"),
-	})
+	}
+	if !v.quiet {
+		opt.Planned = func(model string, p runtime.Plan) {
+			bar.clear()
+			tellPlan(v.stderr, "plan of the "+model+" model", p)
+		}
+	}
+	verifier, err := verify.New(v.backend, v.files[0].Model, v.set, opt)
 	if err != nil {
 		return err
 	}

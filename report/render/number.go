@@ -13,6 +13,9 @@ const none = "-"
 
 const arrow = " → "
 
+// Size is a number of bytes as the tables have it.
+func Size(n int64) string { return size(n) }
+
 // size writes a number of bytes with at most four digits: 512 B, 72.0 KiB, 1.50 GiB.
 func size(n int64) string {
 	if n < 1024 && n > -1024 {
