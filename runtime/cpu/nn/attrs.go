@@ -123,9 +123,6 @@ func (a *attrs) strings(name string) []string {
 	return out
 }
 
-// ignore names attributes that change nothing here.
-func (a *attrs) ignore(names ...string) { a.read = append(a.read, names...) }
-
 // done is the first error.
 func (a *attrs) done() error {
 	if a.err != nil {

@@ -73,7 +73,7 @@ func causalConv[F real](w *work[F], silu bool) error {
 				out[j] = v
 			}
 			for k, f := range weight[i%channels*taps:][:taps] {
-				addTap(out, padded[k:], f, 1)
+				addTap(out, padded[k:], f)
 			}
 			if silu {
 				gate := append([]F(nil), out...)

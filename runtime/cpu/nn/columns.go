@@ -34,52 +34,68 @@ func columns[N number](s *sliding, dst []N, width int, x []N, k0, k1, j0, j1 int
 	kh := k0 / s.kernel[2] % s.kernel[1]
 	kd := k0 / s.kernel[2] / s.kernel[1] % s.kernel[0]
 	x = x[k0/s.kernSize*s.inSize:]
-	st := s.stride[2]
-	for k := k0; k < k1; k++ {
-		first, last := s.spans[kw][0], s.spans[kw][1]
+	for k := k0; k < k1; {
+		run := min(s.kernel[2]-kw, k1-k) // taps in one row of the kernel
 		for i := range pieces {
 			p := &pieces[i]
-			seg := dst[p.at : p.at+p.n]
 			id, ih := s.at(0, p.od, kd), s.at(1, p.oh, kh)
-			a, b := max(first-p.ow, 0), min(last-p.ow, p.n) // what of seg lies inside
-			if uint(id) >= uint(s.in[0]) || uint(ih) >= uint(s.in[1]) || a >= b {
-				clear(seg)
+			if uint(id) >= uint(s.in[0]) || uint(ih) >= uint(s.in[1]) {
+				for t := range run {
+					clear(dst[t*width+p.at:][:p.n])
+				}
 				continue
 			}
-			src := x[(id*s.in[1]+ih)*s.in[2]+s.at(2, p.ow+a, kw):]
-			if a > 0 {
-				clear(seg[:a])
-			}
-			if b < p.n {
-				clear(seg[b:])
-			}
-			seg = seg[a:b]
-			switch st {
-			case 1:
-				copy(seg, src)
-			case 2:
-				for l := range seg {
-					seg[l] = src[2*l]
-				}
-			default:
-				for l := range seg {
-					seg[l] = src[l*st]
-				}
+			row := x[(id*s.in[1]+ih)*s.in[2]:][:s.in[2]]
+			for t := range run {
+				pieceOfRow(s, dst[t*width+p.at:][:p.n], row, p.ow, kw+t)
 			}
 		}
-		if k+1 == k1 {
+		if k += run; k == k1 {
 			break
 		}
-		dst = dst[width:]
-		if kw++; kw == s.kernel[2] {
-			kw = 0
-			if kh++; kh == s.kernel[1] {
-				kh = 0
-				if kd++; kd == s.kernel[0] {
-					kd = 0
-					x = x[s.inSize:]
-				}
+		dst = dst[run*width:]
+		kw = 0
+		if kh++; kh == s.kernel[1] {
+			kh = 0
+			if kd++; kd == s.kernel[0] {
+				kd = 0
+				x = x[s.inSize:]
 			}
+		}
+	}
+}
+
+// pieceOfRow writes what outputs from ow on read of a row with tap kw.
+func pieceOfRow[N number](s *sliding, seg, row []N, ow, kw int) {
+	a, b := max(s.spans[kw][0]-ow, 0), min(s.spans[kw][1]-ow, len(seg)) // what of seg lies inside
+	if a >= b {
+		clear(seg)
+		return
+	}
+	for i := range a {
+		seg[i] = 0
+	}
+	clear(seg[b:])
+	from, st := s.at(2, ow+a, kw), s.stride[2]
+	seg = seg[a:b]
+	switch st {
+	case 1:
+		src := row[from:][:len(seg)]
+		for len(seg) >= 8 {
+			*(*[8]N)(seg) = *(*[8]N)(src)
+			seg, src = seg[8:], src[8:]
+		}
+		for i, v := range src {
+			seg[i] = v
+		}
+	case 2:
+		src := row[from:][:2*len(seg)-1]
+		for i := range seg {
+			seg[i] = src[2*i]
+		}
+	default:
+		for i := range seg {
+			seg[i] = row[from+i*st]
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"fmt"
-
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 )
 
@@ -43,13 +41,4 @@ func conv[F real](w *work[F], win *window, groups int) error {
 		return err
 	}
 	return convolve(w.Call, realOf[F](), cv, x, weight, bias, y)
-}
-
-// sameType refuses an input at i whose element type is not that of the first.
-func sameType(c *kernel.Call, i int) error {
-	t := c.Optional(i)
-	if x := c.Optional(0); t != nil && x != nil && t.DType != x.DType {
-		return fmt.Errorf("input %d is %s, want %s as input 0", i, t.DType, x.DType)
-	}
-	return nil
 }

@@ -142,13 +142,16 @@ func convTranspose[F real](w *work[F], o *transposing) error {
 					if bias != nil {
 						v = bias[ch]
 					}
-					for j := range out {
-						out[j] = v
-					}
-					p := part[i*per:][:per]
-					s.taps(func(tap, dst, src, count, stride int) {
+					fill(out, v)
+					p, st := part[i*per:][:per], s.stride[2]
+					s.taps(func(tap, dst, row, column, count int) {
+						to := out[row*s.in[2]+column:]
+						if st == 1 {
+							addTo(to[:count], p[tap*s.outSize+dst:])
+							return
+						}
 						for j, v := range p[tap*s.outSize+dst:][:count] {
-							out[src+j*stride] += v
+							to[j*st] += v
 						}
 					})
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/gemm"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -154,10 +155,16 @@ func convolveTiles[N number](c *kernel.Call, d tensor.DType, cv *convolution, fi
 	return failed
 }
 
-// convolveDepthwise adds tap by tap, whole rows at a time: one input channel is too little for a matrix product.
+// convolveDepthwise adds tap by tap, all outputs of a channel at a time: one input channel is too little for a matrix product.
 func convolveDepthwise[N number](p *kernel.Pool, cv *convolution, x, w, bias, y []N) {
 	outs := cv.outC / cv.groups
+	pl := newPlane(cv.sliding)
 	p.For(cv.batch*cv.outC, max(1, grain/max(1, cv.outSize*cv.kernSize)), func(from, to int) {
+		var padded, run []N
+		if pl != nil {
+			padded, run = make([]N, pl.size), make([]N, pl.run)
+		}
+		last := -1 // the input channel in padded
 		for job := from; job < to; job++ {
 			n, m := job/cv.outC, job%cv.outC
 			v := N(0)
@@ -165,50 +172,40 @@ func convolveDepthwise[N number](p *kernel.Pool, cv *convolution, x, w, bias, y 
 				v = bias[m]
 			}
 			out := y[job*cv.outSize:][:cv.outSize]
-			for i := range out {
-				out[i] = v
+			channel := n*cv.inC + m/outs
+			in := x[channel*cv.inSize:][:cv.inSize]
+			taps := w[m*cv.kernSize:][:cv.kernSize]
+			if pl == nil {
+				fill(out, v)
+				cv.taps(func(tap, dst, row, column, count int) {
+					for i := range count {
+						out[dst+i] += N(taps[tap] * in[row*cv.in[2]+column+i*cv.stride[2]])
+					}
+				})
+				continue
 			}
-			cv.taps(func(tap, dst, src, count, stride int) {
-				addTap(out[dst:][:count], x[(n*cv.inC+m/outs)*cv.inSize+src:], w[m*cv.kernSize+tap], stride)
-			})
+			if channel != last {
+				fillPlane(pl, padded, in, 0)
+				last = channel
+			}
+			fill(run, v)
+			for tap, f := range taps {
+				addTap(run, padded[pl.offsets[tap]:], f)
+			}
+			collect(pl, out, run)
 		}
 	})
 }
 
-// taps calls f for every tap of the kernel and every row of outputs: count outputs from dst on read the inputs from src on, stride apart.
-// Offsets are those within a channel.
-func (s *sliding) taps(f func(tap, dst, src, count, stride int)) {
-	tap := 0
-	for kd := range s.kernel[0] {
-		d0, d1 := s.span(0, kd)
-		for kh := range s.kernel[1] {
-			h0, h1 := s.span(1, kh)
-			for kw := range s.kernel[2] {
-				w0, w1 := s.span(2, kw)
-				if w0 < w1 {
-					for od := d0; od < d1; od++ {
-						for oh := h0; oh < h1; oh++ {
-							f(tap, (od*s.out[1]+oh)*s.out[2]+w0,
-								(s.at(0, od, kd)*s.in[1]+s.at(1, oh, kh))*s.in[2]+s.at(2, w0, kw), w1-w0, s.stride[2])
-						}
-					}
-				}
-				tap++
-			}
-		}
-	}
-}
-
-// addTap adds v times every stride-th element of x to y.
-func addTap[N number](y, x []N, v N, stride int) {
-	if stride == 1 {
-		x = x[:len(y)]
-		for i, xi := range x {
-			y[i] += N(v * xi)
-		}
+// addTap adds v times x, which may be longer, to y.
+func addTap[N number](y, x []N, v N) {
+	x = x[:len(y)]
+	if y32, ok := any(y).([]float32); ok {
+		x32, _ := any(x).([]float32)
+		vec.AddScaled(y32, x32, float32(v))
 		return
 	}
-	for i := range y {
-		y[i] += N(v * x[i*stride])
+	for i, xi := range x {
+		y[i] += N(v * xi)
 	}
 }

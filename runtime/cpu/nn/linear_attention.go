@@ -141,7 +141,7 @@ func linearAttention[F real](w *work[F], o *linearAttending) error {
 			if o.delta {
 				clear(read)
 				for d, f := range key {
-					addTap(read, s[d*v.size:], f, 1)
+					addTap(read, s[d*v.size:], f)
 				}
 				f := beta[b*steps+t]
 				if perHead {
@@ -152,13 +152,13 @@ func linearAttention[F real](w *work[F], o *linearAttending) error {
 				}
 			}
 			for d, f := range key {
-				addTap(s[d*v.size:][:v.size], write, f, 1)
+				addTap(s[d*v.size:][:v.size], write, f)
 			}
 			for j := range group {
 				queries, to := q.at(b, h*group+j), out.at(b, h*group+j)
 				clear(read)
 				for d, f := range queries.data[t*queries.row:][:k.size] {
-					addTap(read, s[d*v.size:], f, 1)
+					addTap(read, s[d*v.size:], f)
 				}
 				for m, f := range read {
 					to.data[t*to.row+m] = scale * f

@@ -87,12 +87,15 @@ func batchNormalization[F real](w *work[F], o *batchNorm) error {
 		factor[i] = scale[i] / F(math.Sqrt(float64(variance[i])+float64(o.epsilon)))
 		shift[i] = bias[i] - F(mean[i]*factor[i])
 	}
+	const piece = 4096 // stays in cache from the first operation to the second
 	w.Pool.For(batch*channels, max(1, grain/max(1, area)), func(from, to int) {
 		for job := from; job < to; job++ {
 			f, s := factor[job%channels], shift[job%channels]
-			out := y[job*area:][:area]
-			scaleTo(out, x[job*area:][:area], f)
-			shiftTo(out, out, s)
+			for at := job * area; at < (job+1)*area; at += piece {
+				n := min(piece, (job+1)*area-at)
+				scaleTo(y[at:][:n], x[at:][:n], f)
+				shiftTo(y[at:][:n], y[at:][:n], s)
+			}
 		}
 	})
 	return nil

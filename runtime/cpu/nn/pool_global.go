@@ -9,7 +9,12 @@ import (
 
 // makeGlobalAveragePool is GlobalAveragePool: the mean over all spatial axes.
 func makeGlobalAveragePool(site *kernel.Site) (kernel.Func, error) {
-	return globalPool(attributes(site), func(x []float64) float64 { return sum(x) / float64(len(x)) })
+	if err := attributes(site).done(); err != nil {
+		return nil, err
+	}
+	return func(c *kernel.Call) error {
+		return byType(c, 0, globalAverage[float32], globalAverage[float64])
+	}, nil
 }
 
 // makeGlobalMaxPool is GlobalMaxPool; NaN is larger than everything.
@@ -56,24 +61,42 @@ func globalPool(a *attrs, f func([]float64) float64) (kernel.Func, error) {
 	}, nil
 }
 
-func globalPoolOf[F real](w *work[F], f func([]float64) float64) error {
+// globalOperands are the input, the output and how many elements of one go into the other.
+func globalOperands[F real](w *work[F]) (x, y []F, size int, err error) {
 	xt, x, err := w.in(0)
 	if err != nil {
-		return err
+		return nil, nil, 0, err
 	}
 	if len(xt.Shape) < 2 {
-		return fmt.Errorf("input 0 has shape %s, want [batch,channels,spatial...]", kernel.ShapeString(xt.Shape))
+		return nil, nil, 0, fmt.Errorf("input 0 has shape %s, want [batch,channels,spatial...]", kernel.ShapeString(xt.Shape))
 	}
 	shape := make([]int, len(xt.Shape))
 	for i := range shape {
 		shape[i] = 1
 	}
 	copy(shape, xt.Shape[:2])
-	y, err := w.out(0, xt.DType, shape)
+	y, err = w.out(0, xt.DType, shape)
+	return x, y, kernel.Count(xt.Shape[2:]), err
+}
+
+func globalAverage[F real](w *work[F]) error {
+	x, y, size, err := globalOperands(w)
 	if err != nil {
 		return err
 	}
-	size := kernel.Count(xt.Shape[2:])
+	w.Pool.For(len(y), max(1, grain/max(1, size)), func(from, to int) {
+		for ch := from; ch < to; ch++ {
+			y[ch] = sum(x[ch*size:][:size]) / F(size)
+		}
+	})
+	return nil
+}
+
+func globalPoolOf[F real](w *work[F], f func([]float64) float64) error {
+	x, y, size, err := globalOperands(w)
+	if err != nil {
+		return err
+	}
 	w.Pool.For(len(y), max(1, grain/max(1, size)), func(from, to int) {
 		buf := make([]float64, size)
 		for ch := from; ch < to; ch++ {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -98,30 +99,42 @@ func indices(c *kernel.Call, s *sliding, x []int) ([]int64, error) {
 // maxPool takes the first of equal elements; NaN is larger than everything. index, where wanted, holds places in the whole of x, within a
 // channel in row-major or column-major order; it is -1 for a window of nothing but padding, whose maximum is least.
 func maxPool[N int8 | uint8 | float32 | float64](p *kernel.Pool, s *sliding, channels int, x, y []N, index []int64, least N, columnMajor bool) {
+	var pl *plane
+	if index == nil {
+		pl = newPlane(s)
+	}
 	p.For(channels, max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+		var padded, run []N
+		if pl != nil {
+			padded, run = make([]N, pl.size), make([]N, pl.run)
+		}
 		for ch := from; ch < to; ch++ {
 			out := y[ch*s.outSize:][:s.outSize]
-			for i := range out {
-				out[i] = least
-			}
 			in := x[ch*s.inSize:][:s.inSize]
 			if index == nil {
-				s.taps(func(_, dst, src, count, stride int) {
+				if pl != nil {
+					fillPlane(pl, padded, in, least)
+					fill(run, least)
+					for _, at := range pl.offsets {
+						larger(run, padded[at:])
+					}
+					collect(pl, out, run)
+					continue
+				}
+				fill(out, least)
+				s.taps(func(_, dst, row, column, count int) {
 					for i := range count {
-						if v := in[src+i*stride]; v > out[dst+i] || v != v {
-							out[dst+i] = v
-						}
+						out[dst+i] = max(out[dst+i], in[row*s.in[2]+column+i*s.stride[2]])
 					}
 				})
 				continue
 			}
+			fill(out, least)
 			at := index[ch*s.outSize:][:s.outSize]
-			for i := range at {
-				at[i] = -1
-			}
-			s.taps(func(_, dst, src, count, stride int) {
+			fill(at, -1)
+			s.taps(func(_, dst, row, column, count int) {
 				for i := range count {
-					j := src + i*stride
+					j := row*s.in[2] + column + i*s.stride[2]
 					if v := in[j]; at[dst+i] < 0 || v > out[dst+i] || v != v && out[dst+i] == out[dst+i] {
 						out[dst+i], at[dst+i] = v, int64(j)
 					}
@@ -139,4 +152,18 @@ func maxPool[N int8 | uint8 | float32 | float64](p *kernel.Pool, s *sliding, cha
 			}
 		}
 	})
+}
+
+// larger replaces elements of y by those of x, which may be longer, that are larger or NaN.
+func larger[N int8 | uint8 | float32 | float64](y, x []N) {
+	x = x[:len(y)]
+	if y32, ok := any(y).([]float32); ok {
+		x32, _ := any(x).([]float32)
+		n := len(x) &^ (lanes - 1)
+		vec.Max(y32[:n], y32[:n], x32[:n])
+		x, y = x[n:], y[n:]
+	}
+	for i, v := range x {
+		y[i] = max(y[i], v)
+	}
 }

@@ -69,29 +69,31 @@ func average[F real](p *kernel.Pool, o *averaging, s *sliding, channels int, x, 
 			counts[i] = s.counts(i, o.includePad)
 		}
 	}
+	pl := newPlane(s)
 	p.For(channels, max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+		powers := make([]F, s.inSize)
+		var padded, run []F
+		if pl != nil {
+			padded, run = make([]F, pl.size), make([]F, pl.run)
+		}
 		for ch := from; ch < to; ch++ {
 			in, out := x[ch*s.inSize:][:s.inSize], y[ch*s.outSize:][:s.outSize]
-			clear(out)
-			switch o.power {
-			case 0, 1, 2:
-				power := o.power
-				s.taps(func(_, dst, src, count, stride int) {
+			if o.power > 0 {
+				power(powers, in, o.power)
+				in = powers
+			}
+			if pl != nil {
+				fillPlane(pl, padded, in, 0)
+				clear(run)
+				for _, at := range pl.offsets {
+					addTo(run, padded[at:])
+				}
+				collect(pl, out, run)
+			} else {
+				clear(out)
+				s.taps(func(_, dst, row, column, count int) {
 					for i := range count {
-						v := in[src+i*stride]
-						switch power {
-						case 1:
-							v = F(math.Abs(float64(v)))
-						case 2:
-							v = F(v * v)
-						}
-						out[dst+i] += v
-					}
-				})
-			default:
-				s.taps(func(_, dst, src, count, stride int) {
-					for i := range count {
-						out[dst+i] += F(math.Pow(math.Abs(float64(in[src+i*stride])), float64(o.power)))
+						out[dst+i] += in[row*s.in[2]+column+i*s.stride[2]]
 					}
 				})
 			}
@@ -102,6 +104,20 @@ func average[F real](p *kernel.Pool, o *averaging, s *sliding, channels int, x, 
 			}
 		}
 	})
+}
+
+// power writes |x|^p to y.
+func power[F real](y, x []F, p int) {
+	for i, v := range x {
+		switch p {
+		case 1:
+			y[i] = F(math.Abs(float64(v)))
+		case 2:
+			y[i] = F(v * v)
+		default:
+			y[i] = F(math.Pow(math.Abs(float64(v)), float64(p)))
+		}
+	}
 }
 
 // root takes the p-th root of every element.

@@ -29,13 +29,17 @@ func sumSquares[F real](x []F, shift F) F {
 	return s
 }
 
+// lanes is what vec's operators take at a time: these functions do what is left over themselves, so that short rows cost little.
+const lanes = 16
+
 // addTo adds y, which may be longer, to x.
 func addTo[F real](x, y []F) {
 	y = y[:len(x)]
 	if x32, ok := any(x).([]float32); ok {
 		y32, _ := any(y).([]float32)
-		vec.Add(x32, x32, y32)
-		return
+		n := len(x) &^ (lanes - 1)
+		vec.Add(x32[:n], x32[:n], y32[:n])
+		x, y = x[n:], y[n:]
 	}
 	for i, v := range y {
 		x[i] += v
@@ -47,8 +51,9 @@ func multiplyBy[F real](x, y []F) {
 	y = y[:len(x)]
 	if x32, ok := any(x).([]float32); ok {
 		y32, _ := any(y).([]float32)
-		vec.Mul(x32, x32, y32)
-		return
+		n := len(x) &^ (lanes - 1)
+		vec.Mul(x32[:n], x32[:n], y32[:n])
+		x, y = x[n:], y[n:]
 	}
 	for i, v := range y {
 		x[i] *= v
@@ -57,12 +62,13 @@ func multiplyBy[F real](x, y []F) {
 
 // scaleTo writes x·f to y, which may be x.
 func scaleTo[F real](y, x []F, f F) {
+	y = y[:len(x)]
 	if x32, ok := any(x).([]float32); ok {
 		y32, _ := any(y).([]float32)
-		vec.MulScalar(y32[:len(x32)], x32, float32(f))
-		return
+		n := len(x) &^ (lanes - 1)
+		vec.MulScalar(y32[:n], x32[:n], float32(f))
+		x, y = x[n:], y[n:]
 	}
-	y = y[:len(x)]
 	for i, v := range x {
 		y[i] = v * f
 	}
@@ -70,12 +76,13 @@ func scaleTo[F real](y, x []F, f F) {
 
 // shiftTo writes x+d to y, which may be x.
 func shiftTo[F real](y, x []F, d F) {
+	y = y[:len(x)]
 	if x32, ok := any(x).([]float32); ok {
 		y32, _ := any(y).([]float32)
-		vec.AddScalar(y32[:len(x32)], x32, float32(d))
-		return
+		n := len(x) &^ (lanes - 1)
+		vec.AddScalar(y32[:n], x32[:n], float32(d))
+		x, y = x[n:], y[n:]
 	}
-	y = y[:len(x)]
 	for i, v := range x {
 		y[i] = v + d
 	}

@@ -105,12 +105,18 @@ func (s *sliding) sizes() error {
 			*p.to *= d
 		}
 	}
+	if s.kernSize > maxTaps {
+		return fmt.Errorf("a kernel of %d elements, want at most %d", s.kernSize, maxTaps)
+	}
 	s.spans = make([][2]int, s.kernel[2])
 	for k := range s.spans {
 		s.spans[k][0], s.spans[k][1] = s.span(2, k)
 	}
 	return nil
 }
+
+// maxTaps bounds the kernels of pools, which no weight bears out.
+const maxTaps = 1 << 24
 
 // maxElements is more than any memory holds.
 const maxElements = 1 << 46
