@@ -46,8 +46,9 @@ func TestArithmeticBroadcasts(t *testing.T) {
 						at := i / so[k] % out[k]
 						x, y = x+at*sa[k], y+at*sb[k]
 					}
-					want[i] = round(d, f(a[x], b[y]))
+					want[i] = f(a[x], b[y])
 				}
+				want = rounded(d, want...)
 				for _, dies := range []bool{false, true} {
 					got := node{op: op, dies: dies}.must(t, of(d, s[0], a...), of(d, s[1], b...))
 					check1(t, op, got, d, out, ulp(d)/2, want...)

@@ -162,8 +162,8 @@ func check1(t *testing.T, name string, got *kernel.Tensor, d tensor.DType, shape
 
 func attr(a ...*graph.Attribute) []*graph.Attribute { return a }
 
-// round rounds through a type, once.
-func round(d tensor.DType, x float64) float64 { return values(of(d, nil, x))[0] }
+// rounded are numbers rounded to a type, once.
+func rounded(d tensor.DType, v ...float64) []float64 { return values(of(d, nil, v...)) }
 
 var floatTypes = []tensor.DType{tensor.Float32, tensor.Float64, tensor.Float16, tensor.BFloat16}
 
