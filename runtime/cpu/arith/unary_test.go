@@ -94,15 +94,10 @@ func TestFunctionsOfOneNumber(t *testing.T) {
 			for _, dies := range []bool{false, true} {
 				n := node{op: tt.op, attrs: tt.attrs, dies: dies}
 				for _, k := range []int{1, len(long)} {
-					rounded := make([]float64, k)
-					for i := range rounded {
-						if rounded[i] = round(d, want[i]); rounded[i] == 0 {
-							rounded[i] = 0 // -0 is as good
-						}
-					}
+					want := rounded(d, want[:k]...)
 					got := n.must(t, of(d, nil, long[:k]...))
 					for i, v := range values(got) {
-						if w := rounded[i]; math.Abs(v-w) > 4*ulp(d)*math.Max(math.Abs(w), 0.25) {
+						if w := want[i]; math.Abs(v-w) > 4*ulp(d)*math.Max(math.Abs(w), 0.25) {
 							t.Errorf("%s of %v in %s: %v, want %v", tt.op, long[i], d, v, w)
 							break
 						}
