@@ -80,14 +80,7 @@ func pieceOfRow[N number](s *sliding, seg, row []N, ow, kw int) {
 	seg = seg[a:b]
 	switch st {
 	case 1:
-		src := row[from:][:len(seg)]
-		for len(seg) >= 8 {
-			*(*[8]N)(seg) = *(*[8]N)(src)
-			seg, src = seg[8:], src[8:]
-		}
-		for i, v := range src {
-			seg[i] = v
-		}
+		copyShort(seg, row[from:])
 	case 2:
 		src := row[from:][:2*len(seg)-1]
 		for i := range seg {

@@ -59,6 +59,9 @@ type filler[N number] func(dst []N, width, n, g, k0, k1, j0, j1 int)
 
 // convolve computes y. bias may be nil.
 func convolve[N number](c *kernel.Call, d tensor.DType, cv *convolution, x, w, bias, y []N) error {
+	if len(y) == 0 {
+		return nil
+	}
 	if cv.depthwise() {
 		convolveDepthwise(c.Pool, cv, x, w, bias, y)
 		return nil
@@ -66,6 +69,14 @@ func convolve[N number](c *kernel.Call, d tensor.DType, cv *convolution, x, w, b
 	per := cv.inC / cv.groups
 	fill := func(dst []N, width, n, g, k0, k1, j0, j1 int) {
 		columns(cv.sliding, dst, width, x[(n*cv.inC+g*per)*cv.inSize:], k0, k1, j0, j1)
+	}
+	if x32, ok := any(x).([]float32); ok && !cv.pointwise() {
+		if pl := newPlane(cv.sliding); planesPay(cv, pl) {
+			w32, _ := any(w).([]float32)
+			b32, _ := any(bias).([]float32)
+			y32, _ := any(y).([]float32)
+			return convolvePlanes(c, cv, pl, x32, w32, b32, y32)
+		}
 	}
 	if cv.pointwise() {
 		return convolveFilled(c, d, cv, fill, x, w, bias, y)
