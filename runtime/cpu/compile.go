@@ -23,8 +23,12 @@ type compiler struct {
 // callee names a function of the model.
 type callee struct{ domain, name, overload string }
 
-// maxSteps bounds what functions that call functions can grow to.
-const maxSteps = 1 << 20
+// maxSteps bounds what functions that call functions can grow to, maxDepth how deep graphs and calls may lie in each other: the compiler
+// follows them by calling itself.
+const (
+	maxSteps = 1 << 18
+	maxDepth = 256
+)
 
 // compile fills s.
 func compile(ctx context.Context, s *session) error {
@@ -64,9 +68,12 @@ func compile(ctx context.Context, s *session) error {
 
 // graph lowers g. outer is the scope around it, or for a main graph one that knows no names.
 func (c *compiler) graph(g *graph.Graph, around *scope, holder *graph.Node) (*program, *scope, error) {
+	if around.depth > maxDepth {
+		return nil, nil, fmt.Errorf("%s: graph %q lies more than %d graphs and functions deep", name, g.Name, maxDepth)
+	}
 	p := &program{graph: g, consts: map[int]*constant{}}
 	sc := &scope{prog: p, names: map[string]int{}, opsets: around.opsets, attrs: around.attrs,
-		inFunction: around.inFunction, calls: around.calls, path: around.path}
+		inFunction: around.inFunction, calls: around.calls, path: around.path, depth: around.depth + 1}
 	if holder != nil {
 		sc.outer = around
 	}

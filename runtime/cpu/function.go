@@ -12,12 +12,15 @@ func (c *compiler) call(sc *scope, s *step, f *graph.Function) error {
 	if slices.Contains(sc.calls, f) {
 		return c.unsupported(s, fmt.Sprintf("function %q calls itself", f.Name))
 	}
+	if sc.depth > maxDepth {
+		return c.unsupported(s, fmt.Sprintf("more than %d graphs and functions deep", maxDepth))
+	}
 	if len(s.in) > len(f.Inputs) || len(s.node.Outputs) > len(f.Outputs) {
 		return c.unsupported(s, fmt.Sprintf("%d inputs and %d outputs, function %q has %d and %d", len(s.in), len(s.node.Outputs), f.Name,
 			len(f.Inputs), len(f.Outputs)))
 	}
 	in := &scope{prog: sc.prog, names: map[string]int{}, opsets: f.Opsets, attrs: map[string]*graph.Attribute{}, inFunction: true,
-		calls: append(sc.calls[:len(sc.calls):len(sc.calls)], f), path: s.name + "/"}
+		calls: append(sc.calls[:len(sc.calls):len(sc.calls)], f), path: s.name + "/", depth: sc.depth + 1}
 	for i, formal := range f.Inputs {
 		if i < len(s.in) {
 			in.define(formal, s.in[i])

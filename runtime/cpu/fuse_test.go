@@ -150,6 +150,39 @@ func TestALayerWithABiasTellsWhatItSaw(t *testing.T) {
 	}
 }
 
+func TestALayerInALoopReportsAllIterations(t *testing.T) {
+	inner := layered("h", node("Identity ci -> co"), node("Concat h one -> next", graph.Int("axis", 1)), node("Mul next two -> grown"), outputs("co grown"))
+	inner.Graph.Inputs = []*graph.Value{input("i int64"), input("ci bool"), {Name: "x"}}
+	loop := node("Loop m _ start -> y", &graph.Attribute{Name: "body", Kind: graph.AttrGraph, Graph: inner.Graph})
+	skipped := layered("h", outputs("h"))
+	skipped.Graph.Inputs = nil
+	for _, n := range skipped.Graph.Nodes {
+		n.Name, n.Inputs[1] = "skipped", "w8" // its own name where the weight's does not tell
+	}
+	skipped.Graph.Initializers[2].Name = "w8"
+	skipped.Graph.Nodes[0].Inputs[0] = "y"
+	choice := node("If no -> z", &graph.Attribute{Name: "then_branch", Kind: graph.AttrGraph, Graph: skipped.Graph},
+		body("else_branch", node("Identity y -> h"), outputs("h")))
+	m := model(loop, choice, input("m int64"), input("start float32 1 3"), input("no bool"), floats("one", tensor.Shape{1, 1}, 1), floats("two", nil, 2), outputs("y z"))
+	m.SetOpset("", 20)
+	m.SetOpset(ops.Domain, 1)
+	s := open(t, m, runtime.Options{Statistics: true})
+	if got := s.Layers(); !slices.Equal(got, []string{"fc", "skipped"}) {
+		t.Fatalf("layers %v", got)
+	}
+	for range 2 {
+		r, err := s.Run(t.Context(), in{"m": tensor.Int64s(nil, 2), "start": tensor.Float32s(tensor.Shape{1, 3}, 1, 2, 3), "no": tensor.Bools(nil, false)}.values())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// [1 2 3] sums to 6 in both channels, so that the second iteration sees [12 12 2].
+		want := []runtime.LayerStats{{Layer: "fc", Runs: 2, AmaxInput: 12, Input: runtime.Counts{Elements: 6}, Counted: true}, {Layer: "skipped"}}
+		if !slices.Equal(r.Layers, want) {
+			t.Errorf("%+v, want %+v", r.Layers, want)
+		}
+	}
+}
+
 func TestViewsAgreeWithCopies(t *testing.T) {
 	x := kernel.FromSlice(tensor.Float32, []int{2, 3, 4}, random(24, 1))
 	reshape := func(v view, shape ...int) (view, bool) { return v.reshape(shape) }

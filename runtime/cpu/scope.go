@@ -20,6 +20,7 @@ type scope struct {
 	inFunction bool
 	calls      []*graph.Function // those that are being expanded, outermost first
 	path       string            // of the calls, before the names of nodes
+	depth      int
 }
 
 // slot makes a new slot.
