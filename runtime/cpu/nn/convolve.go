@@ -170,7 +170,7 @@ func convolveTiles[N number](c *kernel.Call, d tensor.DType, cv *convolution, fi
 func convolveDepthwise[N number](p *kernel.Pool, cv *convolution, x, w, bias, y []N) {
 	outs := cv.outC / cv.groups
 	pl := newPlane(cv.sliding)
-	p.For(cv.batch*cv.outC, max(1, grain/max(1, cv.outSize*cv.kernSize)), func(from, to int) {
+	p.For(cv.batch*cv.outC, max(1, planeGrain/max(1, cv.outSize*cv.kernSize)), func(from, to int) {
 		var padded, run []N
 		if pl != nil {
 			padded, run = make([]N, pl.size), make([]N, pl.run)

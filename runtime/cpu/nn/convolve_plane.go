@@ -65,14 +65,13 @@ func convolvePlanes(c *kernel.Call, cv *convolution, pl *plane, x, w, bias, y []
 	return nil
 }
 
-// copyShort copies the start of src over all of dst, which is short.
+// copyShort copies the start of src over all of dst; it is for runs that are often too short for copy.
 func copyShort[N number](dst, src []N) {
-	src = src[:len(dst)]
-	for len(dst) >= 8 {
-		*(*[8]N)(dst) = *(*[8]N)(src)
-		dst, src = dst[8:], src[8:]
+	if len(dst) >= 16 {
+		copy(dst, src)
+		return
 	}
-	for i, v := range src {
+	for i, v := range src[:len(dst)] {
 		dst[i] = v
 	}
 }

@@ -15,6 +15,9 @@ type plane struct {
 	run     int   // from the first output to behind the last
 }
 
+// planeGrain is how many elements times taps a worker takes at a time where it needs a plane of its own.
+const planeGrain = 1 << 18
+
 // newPlane is nil where the plane would be much larger than what it is for.
 func newPlane(s *sliding) *plane {
 	p := &plane{s: s, size: 1}
@@ -111,7 +114,11 @@ func collect[N any](p *plane, y, run []N) {
 
 // fill sets every element to v.
 func fill[N any](x []N, v N) {
-	for i := range x {
+	n := min(len(x), 64)
+	for i := range n {
 		x[i] = v
+	}
+	for ; n < len(x); n *= 2 {
+		copy(x[n:], x[:n])
 	}
 }

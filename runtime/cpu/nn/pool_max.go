@@ -103,7 +103,7 @@ func maxPool[N int8 | uint8 | float32 | float64](p *kernel.Pool, s *sliding, cha
 	if index == nil {
 		pl = newPlane(s)
 	}
-	p.For(channels, max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+	p.For(channels, max(1, planeGrain/max(1, s.outSize*s.kernSize)), func(from, to int) {
 		var padded, run []N
 		if pl != nil {
 			padded, run = make([]N, pl.size), make([]N, pl.run)

@@ -70,7 +70,7 @@ func average[F real](p *kernel.Pool, o *averaging, s *sliding, channels int, x, 
 		}
 	}
 	pl := newPlane(s)
-	p.For(channels, max(1, grain/max(1, s.outSize*s.kernSize)), func(from, to int) {
+	p.For(channels, max(1, planeGrain/max(1, s.outSize*s.kernSize)), func(from, to int) {
 		powers := make([]F, s.inSize)
 		var padded, run []F
 		if pl != nil {
