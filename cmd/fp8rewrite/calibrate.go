@@ -107,6 +107,20 @@ func (o *calibrateOptions) check(in string) error {
 	return nil
 }
 
+// probeAll finds an output that cannot be written, or that is an input, before the slow work.
+func (o *calibrateOptions) probeAll(in string) error {
+	if err := o.probe(in, suggestCalibrated(in)); err != nil {
+		return err
+	}
+	if err := o.refuse(o.data.path, o.data.path, suggestCalibrated(in)); err != nil {
+		return err
+	}
+	if o.every == 0 && !o.resume {
+		return nil
+	}
+	return atomicfile.Probe(o.checkpointPath())
+}
+
 // checkpointPath is where an interrupted run leaves what it has.
 func (o *calibrateOptions) checkpointPath() string { return o.out + ".resume" }
 
@@ -134,8 +148,10 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	if workers.rank() > 0 {
 		stdout, stderr, o.quiet = io.Discard, io.Discard, true
 	}
-	if err := o.probe(in, suggestCalibrated(in)); err != nil {
-		return err
+	if workers.rank() == 0 {
+		if err := o.probeAll(in); err != nil {
+			return err
+		}
 	}
 	file, err := onnxio.Open(in)
 	if err != nil {
@@ -170,6 +186,7 @@ type calibration struct {
 
 	batches string // fingerprint of the data
 	losses  *losses
+	saved   bool // there is a checkpoint of this run
 }
 
 // run calibrates, saves and reports.
@@ -199,7 +216,7 @@ func (c *calibration) run(ctx context.Context) error {
 	saved, err := onnxio.Save(ctx, c.out, model, onnxio.SaveOptions{ExternalData: c.externalData, Progress: bar.stage("writing model")})
 	bar.clear()
 	if err != nil {
-		return err
+		return c.interrupted(err)
 	}
 	os.Remove(c.checkpointPath()) // the run is over
 	if err := c.workers.wait(ctx); err != nil {
@@ -225,6 +242,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 			tellPlan(c.stderr, "plan", p)
 		}
 	}
+	judged := ""
 	if c.labels != "" {
 		if c.workers.size() > 1 || c.opt.Shard.Count > 1 {
 			return hint(usagef("--labels judges whole batches, and each process has a part of them"), "fp8rewrite verify judges the calibrated model")
@@ -233,9 +251,17 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 		if c.losses, err = newLosses(c.set, c.file.Model, c.labels, c.logits); err != nil {
 			return err
 		}
+		if judged, err = c.losses.check(ctx); err != nil {
+			return err
+		}
 		c.opt.Outputs = c.losses.step
 	}
-	var err error
+	// An element that does not fit is found now, and not after an hour.
+	err := c.set.Check(ctx, reading(bar, "step"))
+	bar.clear()
+	if err != nil {
+		return err
+	}
 	if c.batches, err = c.set.Fingerprint(); err != nil {
 		return err
 	}
@@ -243,32 +269,40 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if err != nil {
 		return err
 	}
-	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t", sums, c.batches, c.set.BatchSize(),
-		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force)
+	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t %s", sums, c.batches, c.set.BatchSize(),
+		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force, judged)
 	c.opt.Save = func(p *calibrate.Checkpoint) error {
-		b, err := p.Marshal()
-		if err != nil {
-			return err
+		if c.losses != nil {
+			p.Extra = c.losses.save(p.Steps)
 		}
-		return atomicfile.WriteFile(c.checkpointPath(), b)
+		b, err := p.Marshal()
+		if err == nil {
+			err = atomicfile.WriteFile(c.checkpointPath(), b)
+		}
+		c.saved = c.saved || err == nil
+		return err
 	}
-	if !c.resume {
+	if !c.resume || c.workers.rank() > 0 { // the others go on with what the first one has
 		return nil
 	}
 	b, err := os.ReadFile(c.checkpointPath())
 	if err != nil {
 		return hint(err, "--resume goes on from what an interrupted run with the same -o has left; leave it out to begin")
 	}
-	c.opt.Resume, err = calibrate.UnmarshalCheckpoint(b)
-	return err
+	if c.opt.Resume, err = calibrate.UnmarshalCheckpoint(b); err != nil {
+		return err
+	}
+	c.saved = true
+	if c.losses != nil && c.opt.Resume.Fingerprint == c.opt.Fingerprint { // another one's is refused
+		return c.losses.restore(c.opt.Resume.Extra, c.opt.Resume.Steps)
+	}
+	return nil
 }
 
 // interrupted says how to go on, where there is something to go on from.
 func (c *calibration) interrupted(err error) error {
-	if errors.Is(err, context.Canceled) && c.workers.rank() == 0 && c.workers.size() == 1 {
-		if _, e := os.Stat(c.checkpointPath()); e == nil && !c.quiet {
-			fmt.Fprintf(c.stderr, "what was done so far is in %s; the same command with --resume goes on from there\n", oneLine(c.checkpointPath()))
-		}
+	if c.saved && errors.Is(err, context.Canceled) && c.workers.rank() == 0 {
+		return resumable{c.checkpointPath(), err}
 	}
 	return err
 }

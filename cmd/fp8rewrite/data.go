@@ -119,6 +119,15 @@ func inputNames(values []*graph.Value) string {
 	return strings.Join(names, ", ")
 }
 
+// reading shows how much of the data has been looked through; nil where nothing is shown.
+func reading(b *bar, unit string) func(done, total int) {
+	progress := b.count("reading data", unit)
+	if progress == nil {
+		return nil
+	}
+	return func(done, total int) { progress(int64(done), int64(total)) }
+}
+
 // labels reads the right classes for a step from the same data.
 func labels(set *samples.Set, name string) func(context.Context, int) (*tensor.Tensor, error) {
 	if name == "" {

@@ -50,6 +50,15 @@ type written struct {
 func (e written) Error() string { return e.what + " is written, its report is not: " + e.err.Error() }
 func (e written) Unwrap() error { return e.err }
 
+// resumable is the end of a run that the file checkpoint lets go on.
+type resumable struct {
+	checkpoint string
+	err        error
+}
+
+func (e resumable) Error() string { return e.err.Error() }
+func (e resumable) Unwrap() error { return e.err }
+
 // report says on w what went wrong, and gives the exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
@@ -61,7 +70,14 @@ func report(w io.Writer, err error) int {
 		if late := (written{}); errors.As(err, &late) {
 			state = late.what + " is written, its report is not"
 		}
+		early := resumable{}
+		if errors.As(err, &early) {
+			state = early.checkpoint + " holds what was done so far"
+		}
 		fmt.Fprintf(w, "fp8rewrite: interrupted; %s\n", oneLine(state))
+		if early.err != nil {
+			fmt.Fprintln(w, "hint: the same command with --resume goes on from there")
+		}
 		return exitInterrupted
 	}
 	fmt.Fprintf(w, "fp8rewrite: %s\n", oneLine(err.Error()))

@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/fp8rewrite/fp8rewrite/calibrate"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
@@ -32,6 +37,42 @@ func newLosses(set *samples.Set, m *graph.Model, name, output string) (*losses, 
 	return nil, fmt.Errorf("the model has no output %q", output)
 }
 
+// check reads the labels of every batch, so that what does not fit is found before the run, and gives their fingerprint.
+func (l *losses) check(ctx context.Context) (string, error) {
+	h := xxhash.New()
+	of := labels(l.set, l.name)
+	for i := range l.set.Steps() {
+		t, err := of(ctx, i)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %s ", t.DType, t.Shape)
+		if _, err := t.Data.WriteTo(h); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("labels %q of %q xxh64:%016x", l.name, l.output, h.Sum64()), nil
+}
+
+// save and restore carry the losses of so many steps through a checkpoint, bit by bit.
+func (l *losses) save(steps int) []byte {
+	var b []byte
+	for _, v := range l.all[:steps] {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(v)))
+	}
+	return b
+}
+
+func (l *losses) restore(b []byte, steps int) error {
+	if len(b) != 8*steps {
+		return &calibrate.CheckpointError{Why: fmt.Sprintf("it has %d bytes of losses, want those of %d steps", len(b), steps)}
+	}
+	for ; len(b) > 0; b = b[8:] {
+		l.all = append(l.all, reports.Float64(math.Float64frombits(binary.LittleEndian.Uint64(b))))
+	}
+	return nil
+}
+
 // step judges what the model gave for one batch.
 func (l *losses) step(step int, values map[string]runtime.Value) error {
 	labels, err := labels(l.set, l.name)(context.Background(), step)
@@ -44,7 +85,7 @@ func (l *losses) step(step int, values map[string]runtime.Value) error {
 	}
 	m, err := verify.Judge(logits, labels)
 	if err != nil {
-		return fmt.Errorf("batch %d: output %q: %w", step+1, l.output, err)
+		return fmt.Errorf("output %q: %w", l.output, err)
 	}
 	l.all = append(l.all, reports.Float64(m.Loss))
 	return nil

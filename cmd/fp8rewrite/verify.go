@@ -235,6 +235,11 @@ func (v *verification) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// An element that does not fit is found now, and not after an hour.
+	if err := v.set.Check(ctx, reading(bar, "batch")); err != nil {
+		return err
+	}
+	bar.clear()
 	var found verified
 	if found.data, err = v.set.Fingerprint(); err != nil {
 		return err
