@@ -70,7 +70,7 @@ func makeLeakyRelu(s *kernel.Site) (kernel.Func, error) {
 		return nil, err
 	}
 	alpha := s.Node.AttrFloat("alpha", 0.01)
-	return apply(tensor.Undefined, loops1{f32: leaky(alpha), f64: leaky(float64(alpha))}.of), nil
+	return apply(tensor.Undefined, loops1{f32: leaky32(alpha), f64: leaky(float64(alpha))}.of), nil
 }
 
 // sigmoid is 1/(1+exp(-x)) without overflow.
@@ -156,7 +156,7 @@ func activations() kernel.Table {
 		"Sigmoid":   vectored(vec.Sigmoid, sigmoid),
 		"Softplus":  function(softplus),
 		"Softsign":  function(func(x float64) float64 { return x / (1 + math.Abs(x)) }),
-		"Mish":      function(func(x float64) float64 { return x * math.Tanh(softplus(x)) }),
+		"Mish":      vectored(mish32(), func(x float64) float64 { return x * math.Tanh(softplus(x)) }),
 		"HardSigmoid": activation(parameters{"alpha": 0.2, "beta": 0.5}, func(p func(string) float64) function1 {
 			a, b := p("alpha"), p("beta")
 			return function1{hardSigmoid32(a, b), func(x float64) float64 { return hardSigmoid(x, a, b) }}

@@ -250,6 +250,11 @@ func TestBroadcastBeforeOpset7(t *testing.T) {
 func TestPRelu(t *testing.T) {
 	x := f32([]int{1, 2, 2}, -1, 2, -3, nan)
 	check1(t, "per channel", node{op: "PRelu"}.must(t, x, f32([]int{2, 1}, 0.5, 2)), tensor.Float32, []int{1, 2, 2}, 0, -0.5, 2, -6, nan)
+	for _, d := range floatTypes {
+		x := of(d, nil, -2, minus0, 0, 3, nan, inf, -inf, -1, 1)
+		got := node{op: "PRelu"}.must(t, x, of(d, nil, 0.5, 2, 2, nan, 1, -inf, 0.5, inf, inf))
+		check1(t, "edges", got, d, nil, 0, -1, minus0, 0, 3, nan, inf, -inf, -inf, 1)
+	}
 	check1(t, "opset 6", node{op: "PRelu", opset: 6}.must(t, x, f32(nil, 0.5, 2)), tensor.Float32, []int{1, 2, 2}, 0, -0.5, 2, -6, nan)
 	node{op: "PRelu"}.fails(t, "slope [3,1,1] does not broadcast to [1,2,2]", x, f32([]int{3, 1, 1}, 1, 2, 3))
 }

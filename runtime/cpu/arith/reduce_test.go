@@ -170,7 +170,7 @@ func TestReduceOfIntegers(t *testing.T) {
 // TestNaNSurvivesReductions puts NaN at every place of rows that fill vectors and of such that do not, in the middle of infinities.
 func TestNaNSurvivesReductions(t *testing.T) {
 	for _, d := range floatTypes {
-		for _, n := range []int{1, 3, 16, 37, 64} {
+		for _, n := range []int{1, 3, 16, 37} {
 			for at := range n {
 				x := make([]float64, n)
 				for i := range x {

@@ -24,6 +24,8 @@ func float32Loop(o op) func(dst, a, b []float32) {
 		return vec.Max
 	case opMin:
 		return vec.Min
+	case opPRelu:
+		return prelu32
 	}
 	return floatLoop[float32](o)
 }
@@ -46,6 +48,46 @@ func negate32(dst, src []float32) { vec.MulScalar(dst, src, -1) }
 func reciprocal32(dst, src []float32) { vec.DivScalarBy(dst, src, 1) }
 
 func relu32(dst, src []float32) { vec.MaxScalar(dst, src, 0) }
+
+// leaky32 is leaky for float32: max(x, 0) + alpha·min(x, 0), of which one is zero.
+func leaky32(alpha float32) func(dst, src []float32) {
+	if alpha-alpha != 0 { // infinite or NaN, and 0·alpha is not 0
+		return leaky(alpha)
+	}
+	return inChunks(func(dst, src, tmp []float32) {
+		vec.MinScalar(tmp, src, 0)
+		vec.MulScalar(tmp, tmp, alpha)
+		vec.MaxScalar(dst, src, 0)
+		vec.Add(dst, dst, tmp)
+	})
+}
+
+// prelu32 is prelu for float32 with a mask in place of a branch, which signs at random would make slow.
+func prelu32(dst, x, slope []float32) {
+	x, slope = x[:len(dst)], slope[:len(dst)]
+	for i := range dst {
+		v := math.Float32bits(x[i])
+		w := math.Float32bits(x[i] * slope[i])
+		negative := uint32(int32(v) >> 31)
+		dst[i] = math.Float32frombits(v&^negative | w&negative)
+	}
+}
+
+// mish32 is x·tanh(softplus(x)) for float32. With e = exp(x), tanh(log(1+e)) is n/(n+2) for n = e·(e+2), which from 20 on is 1.
+func mish32() func(dst, src []float32) {
+	return inChunks(func(dst, src, tmp []float32) {
+		buf := scratches.Get().(*scratch)
+		defer scratches.Put(buf)
+		n := buf.a[:len(src)]
+		vec.MinScalar(tmp, src, 20)
+		vec.Exp(tmp, tmp)
+		vec.AddScalar(n, tmp, 2)
+		vec.Mul(n, n, tmp)
+		vec.AddScalar(tmp, n, 2)
+		vec.Div(tmp, n, tmp)
+		vec.Mul(dst, tmp, src)
+	})
+}
 
 // clip32 is clip for float32.
 func clip32(lo, hi float32) func(dst, src []float32) {
