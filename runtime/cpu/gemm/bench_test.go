@@ -10,7 +10,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
-// BenchmarkRun reports GFLOP/s: 2·M·N·K operations a product. -cpu says how many threads.
+// BenchmarkRun reports GFLOP/s: 2·M·N·K operations a product. GOMAXPROCS says how many threads.
 func BenchmarkRun(b *testing.B) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	pool := kernel.NewPool(goruntime.GOMAXPROCS(0))

@@ -14,13 +14,22 @@
 //
 // B comes in one of three forms:
 //
-//   - [Problem.B], packed anew in every run, block by block;
+//   - [Problem.B], packed anew in every run, block by block, or read in place where packing would not pay;
 //   - [Problem.Packed], made once by [Pack] for a weight that stays;
 //   - [Problem.Fill], a function that writes a piece of a panel. A convolution fills it from its image, so that the matrix of patches
 //     never exists: with the weights as A [outputs, channels·kernel], the pixels of the output are the columns and
 //     [Epilogue.RowBias] is the bias.
 //
+// Run shares the work out with its [Workers] and so must not be called from inside their For; there, hand it workers that do everything
+// in the calling goroutine.
+//
 // Fill and the panels of a Packed share one layout: columns in groups of [Width], each group a panel of K rows of Width floats.
+//
+// # Memory
+//
+// Beside the operands a run holds packed blocks, which do not grow with M and N: at most 8 MiB of A and 2 MiB of B that all workers
+// share, 0.5 MiB a worker, and 6 MiB more for each worker that has matrices of a batch to itself and must convert A. They come from pools that
+// the garbage collector may empty. Only a sum of more than 16384 products that goes to a 16-bit C needs the whole of C in float32.
 //
 // # What a result depends on
 //

@@ -25,6 +25,8 @@ const (
 	inPlaceRows, inPlaceNearRows, inPlaceNear = 16, 256, 256
 	// panelGroup is how many panels are packed side by side, so that rows of B are read in longer pieces.
 	panelGroup = 4
+	// stripeFloats is the B that a worker packs for itself, when there is enough for all of them.
+	stripeFloats = 1 << 17
 	// inlineWork is the number of multiplications up to which more than one thread does not pay.
 	inlineWork = 1 << 16
 )
@@ -233,6 +235,7 @@ func (r *run) shared(i int) {
 	}
 	colsAtOnce, b := r.N, cols{}
 	inPlace := r.colsInPlace()
+	fresh := r.Packed == nil && !inPlace
 	switch {
 	case r.Packed != nil:
 		b = r.packedCols()
@@ -243,7 +246,7 @@ func (r *run) shared(i int) {
 		ws := getWorker()
 		r.edgeInPlace(ws, &b, i)
 		ws.put()
-	default:
+	case r.stripeWidth() == 0:
 		b.stride = k * nr
 		colsAtOnce = min(roundUp(r.N, nr), max(1, freshFloats/max(1, b.stride))*nr)
 		buf := getFloats(k * colsAtOnce)
@@ -260,11 +263,16 @@ func (r *run) shared(i int) {
 				ws.put()
 			})
 		}
+		if width := r.stripeWidth(); fresh && width > 0 {
+			r.stripes(a, width, i, m0, m1)
+			continue
+		}
 		for n0 := 0; n0 < r.N; n0 += colsAtOnce {
 			n1 := min(n0+colsAtOnce, r.N)
-			if r.Packed == nil && !inPlace && (m0 == 0 || colsAtOnce < r.N) {
+			if fresh && (m0 == 0 || colsAtOnce < r.N) {
 				b.first = n0 / nr
-				r.w.For(panels(n1-n0, nr), panelGroup, func(lo, hi int) {
+				count := panels(n1-n0, nr)
+				r.w.For(count, max(1, min(panelGroup, count/(2*r.w.Threads()))), func(lo, hi int) {
 					ws := getWorker()
 					r.packB(ws, b, i, b.first+lo, b.first+hi)
 					ws.put()
@@ -275,15 +283,51 @@ func (r *run) shared(i int) {
 	}
 }
 
+// stripeWidth is the number of columns that a worker packs at a time and multiplies with all rows, so that they stay in its cache; 0 where that
+// does not pay.
+func (r *run) stripeWidth() int {
+	nr := r.isa.nr
+	k := r.k1 - r.k0
+	width := max(1, min(blockCols, stripeFloats/max(1, k))/nr) * nr
+	if r.w.Threads() > 1 && panels(r.N, width) < 2*r.w.Threads() {
+		return 0
+	}
+	if width < blockRows && r.M*k > 2*stripeFloats {
+		return 0 // every stripe would read A from far away
+	}
+	return width
+}
+
+// stripes computes rows [m0,m1) of matrix i in stripes of columns.
+func (r *run) stripes(a rows, width, i, m0, m1 int) {
+	k, nr := r.k1-r.k0, r.isa.nr
+	height := r.height(m1 - m0)
+	r.w.For(panels(r.N, width), 1, func(lo, hi int) {
+		ws := getWorker()
+		defer ws.put()
+		buf := getFloats(k * width)
+		defer putFloats(buf)
+		for n0 := lo * width; n0 < min(hi*width, r.N); n0 += width {
+			n1 := min(n0+width, r.N)
+			b := cols{data: *buf, stride: k * nr, first: n0 / nr}
+			r.packB(ws, b, i, n0/nr, panels(n1, nr))
+			for row := m0; row < m1; row += height {
+				r.block(ws, a, b, i, row, min(row+height, m1), n0, n1)
+			}
+		}
+	})
+}
+
+// height cuts m rows into blocks of about one size.
+func (r *run) height(m int) int {
+	return min(blockRows, roundUp(panels(m, panels(m, blockRows)), r.isa.mr))
+}
+
 // blocks shares [m0,m1) × [n0,n1) out. Which worker takes what does not show in the result.
 func (r *run) blocks(a rows, b cols, i, m0, m1, n0, n1 int) {
 	m, n, nr := m1-m0, n1-n0, r.isa.nr
-	down := panels(m, blockRows)
-	height := roundUp(panels(m, down), r.isa.mr)
-	if height > blockRows {
-		height = blockRows
-	}
-	down = panels(m, height)
+	height := r.height(m)
+	down := panels(m, height)
 	across := 1
 	if want := 4 * r.w.Threads(); r.w.Threads() > 1 && down < want {
 		across = min(panels(want, down), panels(n, nr))
