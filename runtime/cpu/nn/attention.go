@@ -179,7 +179,7 @@ func appendCache[F real](w *work[F], h *headed[F], in, out int) (past int, err e
 	if w.Wants(out) {
 		all, err = w.out(out, h.t.DType, []int{h.batch, h.count, rows, h.size})
 	} else {
-		all, err = w.temp(h.batch * h.count * rows * h.size)
+		all, err = w.temp(h.batch, h.count, rows, h.size)
 	}
 	if err != nil {
 		return 0, err

@@ -96,7 +96,7 @@ func contribAttention[F real](w *work[F], o *fused) error {
 	if err != nil {
 		return err
 	}
-	qkv, err := w.temp(batch * length * all)
+	qkv, err := w.temp(batch, length, all)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func appendPair[F real](w *work[F], k, v *headed[F], t *kernel.Tensor) (past int
 	if w.Wants(1) {
 		all, err = w.out(1, k.t.DType, shape)
 	} else {
-		all, err = w.temp(kernel.Count(shape))
+		all, err = w.temp(shape...)
 	}
 	if err != nil {
 		return 0, err
@@ -268,7 +268,7 @@ func fusedOperands[F real](w *work[F], o *fused) (q, k, v *headed[F], err error)
 
 // addHeads adds bias, [heads·size], to every row of a copy of h.
 func addHeads[F real](w *work[F], h *headed[F], bias []F) error {
-	all, err := w.temp(h.batch * h.rows * h.count * h.size)
+	all, err := w.temp(h.batch, h.rows, h.count, h.size)
 	if err != nil {
 		return err
 	}
@@ -336,7 +336,7 @@ func keyMask[F real](w *work[F], o *fused, a *attention[F], i int) error {
 		return fmt.Errorf("input %d has shape %s, want [%d], [%d], [%d,%d] or [%d,%d,%d]", i, kernel.ShapeString(s), a.batch, 2*a.batch,
 			a.batch, a.keys, a.batch, a.queries, a.keys)
 	}
-	v, err := w.temp(a.batch * rows * a.keys)
+	v, err := w.temp(a.batch, rows, a.keys)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func makeQLinearAveragePool(site *kernel.Site) (kernel.Func, error) {
 			return err
 		}
 		channels := t.Shape[0] * t.Shape[1]
-		out, err := c.Scratch(tensor.Float32, channels*s.outSize)
+		out, err := c.Mem.New(tensor.Float32, []int{channels, s.outSize})
 		if err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func makeQLinearAdd(site *kernel.Site) (kernel.Func, error) {
 		if err != nil {
 			return err
 		}
-		out, err := c.Scratch(tensor.Float32, 2*kernel.Count(shape))
+		out, err := c.Mem.New(tensor.Float32, append([]int{2}, shape...))
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func makeQLinearConv(site *kernel.Site) (kernel.Func, error) {
 			}
 			bias = kernel.Of[int32](b)
 		}
-		sum, err := c.Scratch(tensor.Int32, q.batch*q.outC*q.outSize)
+		sum, err := c.Mem.New(tensor.Int32, []int{q.batch, q.outC, q.outSize})
 		if err != nil {
 			return err
 		}

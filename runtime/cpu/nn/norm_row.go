@@ -125,7 +125,7 @@ func readAffine[F real](w *work[F], i int, shape []int, axis int) (affine[F], er
 	if len(lead) <= len(shape)-axis {
 		over, row = shape[axis:], 0
 	}
-	all, err := w.temp(kernel.Count(over))
+	all, err := w.temp(over...)
 	if err != nil {
 		return affine[F]{}, err
 	}
@@ -167,6 +167,9 @@ func layerNormalization[F real](w *work[F], o *rowNorm) error {
 	inverse, err := w.outIf(2, o.stash, r.statistics)
 	if err != nil {
 		return err
+	}
+	if len(y) == 0 && mean == nil && inverse == nil {
+		return nil
 	}
 	w.Pool.For(r.count, max(1, grain/max(1, r.size)), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -212,7 +215,10 @@ func rmsNormalization[F real](w *work[F], o *rowNorm) error {
 	if err != nil {
 		return err
 	}
-	w.Pool.For(r.count, max(1, grain/max(1, r.size)), func(lo, hi int) {
+	if len(y) == 0 {
+		return nil
+	}
+	w.Pool.For(r.count, max(1, grain/r.size), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			rmsRow(y[i*r.size:][:r.size], r.x[i*r.size:][:r.size], r.scale.at(i, r.size), F(o.epsilon))
 		}

@@ -168,11 +168,11 @@ func recur[F real](w *work[F], o *recurrent) error {
 			return err
 		}
 	}
-	input, err := w.temp(steps * batch * rows)
+	input, err := w.temp(steps, batch, rows)
 	if err != nil {
 		return err
 	}
-	temp, err := w.temp(batch * (2*hidden + 2*rows))
+	temp, err := w.temp(batch, 2*hidden+2*rows)
 	if err != nil {
 		return err
 	}

@@ -71,9 +71,9 @@ func compute[F real](c *kernel.Call, f func(*work[F]) error) error {
 // grain is how many elements a worker takes at a time in loops that do a little for each.
 const grain = 1 << 14
 
-// temp is scratch that lives until the call ends; its content is undefined.
-func (w *work[F]) temp(n int) ([]F, error) {
-	t, err := w.Scratch(realOf[F](), n)
+// temp is scratch of the product of the extents that lives until the call ends; its content is undefined.
+func (w *work[F]) temp(extents ...int) ([]F, error) {
+	t, err := w.Mem.New(realOf[F](), extents)
 	if err != nil {
 		return nil, err
 	}
