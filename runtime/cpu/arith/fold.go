@@ -195,8 +195,7 @@ func widenFold[A any](h half, f *fold[float32, A, float32]) *fold[uint16, A, uin
 		init: f.init,
 		join: f.join,
 		row: func(acc A, src []uint16) A {
-			// Pieces of a chunk are joined one after the other, as in the fold of float32 they are not: rows of both types need
-			// not give the same last bit.
+			// Chunk by chunk, where float32 is folded in one go: the sums of the two may differ in what float32 rounds off.
 			buf := scratches.Get().(*scratch)
 			defer scratches.Put(buf)
 			for len(src) > 0 {

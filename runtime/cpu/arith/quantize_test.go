@@ -55,10 +55,10 @@ func TestQuantizeToFloats(t *testing.T) {
 	node{op: "QuantizeLinear"}.fails(t, "that is not zero", x, f32([]int{}, 2), of(tensor.Float8E4M3FN, []int{}, 1))
 }
 
-// TestQuantizePrecision divides in the scale's type, or in the one that is asked for: 1000/3 is 333.25 in float16.
+// TestQuantizePrecision divides in the scale's type, or in the one that is asked for. bfloat16 has eight bits: 1001 becomes 1000 and 1.9975
+// becomes 2.
 func TestQuantizePrecision(t *testing.T) {
 	x, zero := f32(nil, 1001), of(tensor.Int16, []int{}, 0)
-	// 1001/2.001 is 500.25; float16 rounds 2.001 to 2 and the quotient 500.5 ties to even.
 	check1(t, "float32", node{op: "QuantizeLinear"}.must(t, x, f32([]int{}, 1.9975), zero), tensor.Int16, nil, 0, 501)
 	check1(t, "scale of bfloat16", node{op: "QuantizeLinear"}.must(t, x, of(tensor.BFloat16, []int{}, 2), zero), tensor.Int16, nil, 0, 500)
 	n := node{op: "QuantizeLinear", attrs: attr(graph.Int("precision", int64(tensor.BFloat16)))}
