@@ -73,6 +73,10 @@ func makeCol2Im(s *kernel.Site) (kernel.Func, error) {
 		if err != nil {
 			return err
 		}
+		if t.Len() == 0 {
+			zero(out)
+			return nil
+		}
 		// Where each cell of each block goes is the same in every image; -1 is the border.
 		to := make([]int, cells*t.Shape[2])
 		stride := kernel.Strides(image)

@@ -168,7 +168,7 @@ func makeDFT(s *kernel.Site) (kernel.Func, error) {
 			shape[a] = n/2 + 1
 		}
 		out, err := c.New(0, t.DType, shape)
-		if err != nil {
+		if err != nil || out.Len() == 0 {
 			return err
 		}
 		src, err := numbers(t)
@@ -285,7 +285,7 @@ func makeSTFT(s *kernel.Site) (kernel.Func, error) {
 			keep = n/2 + 1
 		}
 		out, err := c.New(0, t.DType, []int{signal[0], frames, keep, 2})
-		if err != nil {
+		if err != nil || out.Len() == 0 {
 			return err
 		}
 		src, err := numbers(t)

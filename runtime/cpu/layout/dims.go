@@ -11,6 +11,9 @@ import (
 // maxExtent bounds every extent and every product of extents that comes from data: 2^46, as in kernel.
 const maxExtent = 1 << 46
 
+// maxParts bounds how many parts without elements an operator handles: the extents of an empty tensor are not bounded by any memory.
+const maxParts = 1 << 20
+
 // dims makes a shape of numbers that come from data: none may be negative, and their product must be countable.
 func dims(v []int64) ([]int, error) {
 	out := make([]int, len(v))

@@ -73,7 +73,7 @@ func makeGather(s *kernel.Site) (kernel.Func, error) {
 // gather takes these indices of an axis.
 func gather(p *kernel.Pool, dst, src *kernel.Tensor, axis int, idx []int) {
 	outer, extent, inner := split3(src.Shape, axis)
-	if outer == 0 || inner == 0 {
+	if outer == 0 || inner == 0 || len(idx) == 0 {
 		return
 	}
 	at := make([]int, outer*len(idx))
@@ -185,7 +185,7 @@ func tupleOffsets(c *kernel.Call, i int, shape []int, batch int) (at []int, run 
 		}
 	}
 	k := it.Shape[len(it.Shape)-1]
-	if k > len(shape)-batch {
+	if k < 1 || k > len(shape)-batch {
 		return nil, 0, nil, fmt.Errorf("indices are %s: tuples of %d for %d axes", it, k, len(shape)-batch)
 	}
 	v, err := c.Ints(i)

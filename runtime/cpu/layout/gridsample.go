@@ -269,7 +269,7 @@ func makeAffineGrid(s *kernel.Site) (kernel.Func, error) {
 		pixels := size[2:]
 		shape := append(append([]int{size[0]}, pixels...), rank)
 		out, err := c.New(0, t.DType, shape)
-		if err != nil {
+		if err != nil || out.Len() == 0 {
 			return err
 		}
 		base := make([][]float64, rank)

@@ -88,6 +88,9 @@ func spell(v kernel.Value) string {
 			s = append(s, fmt.Sprint(e))
 		}
 	default:
+		if w := width(t) * t.Len(); w != len(t.Bytes) {
+			return fmt.Sprintf("%s with %d bytes, want %d", t, len(t.Bytes), w)
+		}
 		n, err := numbers(t)
 		if err != nil {
 			return err.Error()
@@ -120,6 +123,7 @@ func check(t *testing.T, examples []example) {
 	for _, e := range examples {
 		t.Run(e.what, func(t *testing.T) {
 			t.Helper()
+			survives(t, e)
 			out, err := e.op.run(e.in...)
 			if len(e.err) > 0 {
 				if err == nil {

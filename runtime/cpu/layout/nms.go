@@ -54,6 +54,10 @@ func makeNonMaxSuppression(s *kernel.Site) (kernel.Func, error) {
 		if err != nil {
 			return err
 		}
+		if len(scores) == 0 {
+			_, err := c.New(0, tensor.Int64, []int{0, 3})
+			return err
+		}
 		n, classes, count := st.Shape[0], st.Shape[1], st.Shape[2]
 		corners := make([]box, n*count)
 		for i := range corners {

@@ -281,7 +281,7 @@ func makeReverseSequence(s *kernel.Site) (kernel.Func, error) {
 			}
 		}
 		out, err := c.New(0, t.DType, t.Shape)
-		if err != nil {
+		if err != nil || out.Len() == 0 {
 			return err
 		}
 		run := kernel.Count(t.Shape[2:])

@@ -206,6 +206,10 @@ func makeTensorScatter(s *kernel.Site) (kernel.Func, error) {
 		if !fits {
 			return fmt.Errorf("update is %s, which does not fit cache %s along axis %d", up, t, a)
 		}
+		if t.Len() == 0 {
+			_, err := c.New(0, t.DType, t.Shape)
+			return err
+		}
 		places := make([]int64, t.Shape[0])
 		if given(c, 2) {
 			if places, err = c.Ints(2); err != nil {

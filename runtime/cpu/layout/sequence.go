@@ -225,6 +225,9 @@ func makeSplitToSequence(s *kernel.Site) (kernel.Func, error) {
 		}
 		if each > 0 {
 			n := int(min(each, int64(max(extent, 1))))
+			if extent/n > maxParts && t.Len() == 0 {
+				return fmt.Errorf("%d empty parts of %s", extent/n, t)
+			}
 			for from := 0; from < extent; from += n {
 				lengths = append(lengths, min(n, extent-from))
 			}

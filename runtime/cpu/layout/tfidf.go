@@ -23,7 +23,7 @@ type vectorizer struct {
 	skips          int64
 	root           *gram
 	size           int
-	weights        []float64 // by slot, nil for ones
+	weights        []float32 // by slot, nil for ones
 }
 
 // makeTfIdfVectorizer counts n-grams of strings or integers in [C] or [B,C], with up to max_skip_count items left out between two.
@@ -67,14 +67,12 @@ func makeTfIdfVectorizer(s *kernel.Site) (kernel.Func, error) {
 		return nil, err
 	}
 	if weighted {
-		// A slot beyond the number of n-grams would make this list longer than the model itself.
-		if v.size > 1<<28 {
-			return nil, fmt.Errorf("ngram_indexes: an output of %d", v.size)
+		// The description counts weights by n-gram. The reference implementation and ONNX Runtime count them by the place in the
+		// output, and so do the models that were tried in them.
+		if v.size > len(weights) {
+			return nil, fmt.Errorf("%d weights for an output of %d", len(weights), v.size)
 		}
-		v.weights = make([]float64, v.size)
-		for i, n := range slots {
-			v.weights[n] = float64(weights[i])
-		}
+		v.weights = weights
 	}
 	return v.run, nil
 }
@@ -153,15 +151,15 @@ func (v *vectorizer) run(c *kernel.Call) error {
 		v.count(counts[i*v.size:(i+1)*v.size], items[i*n:(i+1)*n])
 	}
 	for i, f := range counts {
-		w := 1.0
+		w := float32(1)
 		if v.weights != nil {
 			w = v.weights[i%v.size]
 		}
 		switch {
 		case v.mode == "TFIDF":
-			counts[i] = float32(w * float64(f))
+			counts[i] = w * f
 		case v.mode == "IDF" && f > 0:
-			counts[i] = float32(w)
+			counts[i] = w
 		}
 	}
 	return nil
