@@ -28,8 +28,8 @@
 // # Memory
 //
 // Beside the operands a run holds packed blocks, which do not grow with M and N: at most 8 MiB of A and 2 MiB of B that all workers
-// share, 0.5 MiB a worker, and 6 MiB more for each worker that has matrices of a batch to itself and must convert A. They come from pools that
-// the garbage collector may empty. Only a sum of more than 16384 products that goes to a 16-bit C needs the whole of C in float32.
+// share, or 2 MiB of B for each worker, and 8 MiB of A for a worker that has matrices of a batch to itself and must convert A. They come
+// from pools that the garbage collector may empty. Only a sum of more than 16384 products that goes to a 16-bit C needs the whole of C in float32.
 //
 // # What a result depends on
 //

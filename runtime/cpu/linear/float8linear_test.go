@@ -249,6 +249,69 @@ func testFormula(t *testing.T, v ops.Variant, d tensor.DType, special []float32,
 	}
 }
 
+// A row has the same bits alone, among others, at another place and under any number of threads, and what is fused has the bits of the
+// operators one after another.
+func TestFloat8LinearRowsAreIndependentAndFusedIsUnfused(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	const m, n, k = 150, 70, 300
+	act := func(v []float32) {
+		for i, x := range v {
+			v[i] = x * x
+		}
+	}
+	for _, d := range []tensor.DType{tensor.Float32, tensor.Float16, tensor.BFloat16} {
+		xs, codes, biases := make([]float32, m*k), make([]uint8, n*k), make([]float32, n)
+		for i := range xs {
+			xs[i] = float32(rng.NormFloat64())
+		}
+		for i := range codes {
+			codes[i] = uint8(rng.IntN(0x7F)) | uint8(rng.IntN(2))<<7
+		}
+		for i := range biases {
+			biases[i] = float32(rng.NormFloat64())
+		}
+		x, _ := narrow(d, []int{m, k}, xs)
+		bias, biasValues := narrow(d, []int{n}, biases)
+		w := kernel.FromSlice(tensor.Float8E4M3FN, []int{n, k}, codes)
+		o, err := NewFloat8Linear(layerNode(ops.Variant{}, 448))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := func(x *kernel.Tensor, threads int, f Fuse) []float32 {
+			c := call(2, x, w, f32(nil, 100), f32(nil, 3))
+			c.Pool = kernel.NewPool(threads)
+			if _, err := o.Run(c, Options{Fuse: f}); err != nil {
+				t.Fatal(err)
+			}
+			v, _ := floats(c.Out[0].(*kernel.Tensor))
+			return v
+		}
+		whole := run(x, 1, Fuse{})
+		for threads := 1; threads <= 4; threads++ {
+			if !sameBits(run(x, threads, Fuse{}), whole) {
+				t.Errorf("%v: %d threads give other bits", d, threads)
+			}
+		}
+		size := kernel.ElemSize(d)
+		for _, rows := range [][2]int{{0, 1}, {77, 78}, {m - 1, m}, {3, 20}, {11, 130}} {
+			part := &kernel.Tensor{DType: d, Shape: []int{rows[1] - rows[0], k}, Bytes: x.Bytes[rows[0]*k*size : rows[1]*k*size]}
+			if !sameBits(run(part, 2, Fuse{}), whole[rows[0]*n:rows[1]*n]) {
+				t.Errorf("%v: rows %v alone have other bits", d, rows)
+			}
+		}
+		want := append([]float32(nil), whole...)
+		for i := range want {
+			want[i] += biasValues[i%n]
+		}
+		_, want = narrow(d, []int{m, n}, want)
+		act(want)
+		_, want = narrow(d, []int{m, n}, want)
+		if !sameBits(run(x, 2, Fuse{Bias: bias, Act: act}), want) {
+			t.Errorf("%v: fused gives other bits", d)
+		}
+	}
+}
+
 // Calibration replaces scales between runs: a weight that is held packed with its scale follows.
 func TestFloat8LinearReadsItsScalesAtEveryRun(t *testing.T) {
 	v := ops.Variant{Input: ops.InputOff}
