@@ -187,6 +187,8 @@ func (c *compiler) node(sc *scope, n *graph.Node) error {
 		c.layer(s)
 	case f != nil:
 		return c.call(sc, s, f)
+	case isModified(n):
+		return c.flexAttention(sc, s)
 	case n.Is("Constant"):
 		k, err := constantNode(n)
 		if err != nil {

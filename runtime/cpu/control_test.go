@@ -126,3 +126,32 @@ func TestTablesDoNotOverlap(t *testing.T) {
 		t.Error("an operator in two tables is no error")
 	}
 }
+
+// The graphs inside an attention see the names around it, and query heads share key heads in order.
+func TestAttentionWithGraphsInside(t *testing.T) {
+	shape := func(heads, rows int64) tensor.Shape { return tensor.Shape{2, heads, rows, 4} }
+	x := in{"q": tensor.Float32s(shape(4, 3), random(96, 1)...), "k": tensor.Float32s(shape(2, 5), random(80, 2)...),
+		"v": tensor.Float32s(shape(2, 5), random(80, 3)...), "two": f32(2)}
+	of := func(attrs ...*graph.Attribute) *graph.Model {
+		m := model(opset(26), input("q float32 b 4 3 4"), input("k float32 b 2 5 4"), input("v float32 b 2 5 4"), input("two float32 1"),
+			node("ai.onnx.preview.FlexAttention q k v -> y", attrs...), outputs("y"))
+		m.SetOpset("ai.onnx.preview", 1)
+		return m
+	}
+	nothing := body("score_mod", &graph.Value{Name: "q"}, node("Identity q -> s"), outputs("s"))
+	twice := body("prob_mod", &graph.Value{Name: "p"}, node("Mul p two -> s"), outputs("s"))
+	plain := run(t, open(t, of(), runtime.Options{}), x)["y"].Tensor
+	want, _ := plain.AsFloat32s()
+	for i, m := range []*graph.Model{of(nothing), of(nothing, twice), of(twice, graph.Float("scale", 0.5))} {
+		got := run(t, open(t, m, runtime.Options{}), x)["y"].Tensor
+		if !got.Shape.Equal(plain.Shape) {
+			t.Fatalf("shape %s, want %s", got.Shape, plain.Shape)
+		}
+		v, _ := got.AsFloat32s()
+		for j := range v {
+			if w := want[j] * float32(min(i, 1)+1); v[j]-w > 1e-5 || w-v[j] > 1e-5 {
+				t.Fatalf("model %d: element %d is %v, want %v", i, j, v[j], w)
+			}
+		}
+	}
+}

@@ -55,7 +55,7 @@ func (s *scope) find(name string) (int, error) {
 		return absent, fmt.Errorf("nothing defines %q", name)
 	}
 	from, err := s.outer.find(name)
-	if err != nil || from == absent {
+	if err != nil || from == absent || s.outer.prog == s.prog {
 		return from, err
 	}
 	i := s.prog.capture(s.outer.prog, from)

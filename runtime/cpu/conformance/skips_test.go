@@ -24,10 +24,6 @@ var skips = []skip{
 	{"the expected output holds the rounding error of the reference's float32 transform where the exact value is zero", []string{
 		"test_dft_inverse", "test_dft_inverse_opset19",
 	}},
-	{"a preview operator whose graphs over scores are not executed", []string{
-		"test_flexattention_causal_mask", "test_flexattention_prob_mod", "test_flexattention_relative_positional",
-		"test_flexattention_score_mod", "test_flexattention_soft_cap",
-	}},
 	{"the test's decoder rounds some pixels of a JPEG otherwise than Go's", []string{
 		"test_image_decoder_decode_jpeg_bgr", "test_image_decoder_decode_jpeg_grayscale", "test_image_decoder_decode_jpeg_rgb",
 	}},
