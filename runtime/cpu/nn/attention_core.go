@@ -69,7 +69,7 @@ const (
 )
 
 // tileRows is how many queries of a head a worker takes at a time.
-const tileRows = 96
+const tileRows = 192
 
 // run computes out. A row of it depends on its own query and on the keys and values of its batch alone.
 func (a *attention[F]) run(w *work[F]) error {

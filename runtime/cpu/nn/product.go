@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"unsafe"
+
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/gemm"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -74,7 +76,10 @@ func operand[F real](m matrix[F]) gemm.Operand {
 	return gemm.Operand{DType: tensor.Float32, Bytes: bytesOf(data), RowStride: m.row, ColStride: m.col}
 }
 
-func bytesOf(v []float32) []byte { return kernel.FromSlice(tensor.Float32, []int{len(v)}, v).Bytes }
+// bytesOf is the memory of v.
+func bytesOf(v []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}
 
 // packTransposed packs rows [lo, hi) of matrix d of t, [matrices, rows, k], as the right side [k, hi-lo] of products, where t is constant and
 // memory allows; else it is nil.
