@@ -23,11 +23,9 @@ func Pack(w Workers, b Operand, k, n int) *Packed {
 		return p
 	}
 	nr := best.nr
-	w.For(panels(n, nr), 1, func(lo, hi int) {
+	w.For(panels(n, nr), panelGroup, func(lo, hi int) {
 		t := getFloats(transposeScratch(nr))
-		for j := lo; j < hi; j++ {
-			b.panel(p.data[j*k*nr:(j+1)*k*nr], *t, nr, 0, 0, k, j*nr, min((j+1)*nr, n))
-		}
+		b.panels(p.data[lo*k*nr:], k*nr, *t, nr, 0, 0, k, lo, hi, n)
 		putFloats(t)
 	})
 	return p
@@ -42,6 +40,24 @@ func panels(n, width int) int { return (n + width - 1) / width }
 const transposeK = 128
 
 func transposeScratch(nr int) int { return transposeK * nr }
+
+// panelGroup is how many panels are packed side by side, so that rows are read in longer pieces.
+const panelGroup = 4
+
+// panels writes rows [k0,k1) of panels [q0,q1) of matrix i, which has n columns, to dst, apart floats from each other.
+func (o *Operand) panels(dst []float32, apart int, tmp []float32, nr, i, k0, k1, q0, q1, n int) {
+	q := q0
+	if whole := min(q1, n/nr); o.DType == tensor.Float32 && o.ColStride == 1 && k0 < k1 && whole > q0 {
+		src := view[float32](o.Bytes)[o.offset(i)+k0*o.RowStride:]
+		for ; q < whole; q += panelGroup {
+			copyPanels(dst[(q-q0)*apart:], apart, nr, min(panelGroup, whole-q), src[q*nr:], o.RowStride, k1-k0)
+		}
+		q = whole
+	}
+	for ; q < q1; q++ {
+		o.panel(dst[(q-q0)*apart:][:(k1-k0)*nr], tmp, nr, i, k0, k1, q*nr, min((q+1)*nr, n))
+	}
+}
 
 // panel writes rows [k0,k1) of columns [j0,j1) of matrix i to dst as rows of nr floats, zeros to the right. tmp is for transposeScratch floats.
 func (o *Operand) panel(dst, tmp []float32, nr, i, k0, k1, j0, j1 int) {

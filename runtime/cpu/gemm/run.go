@@ -23,8 +23,6 @@ const (
 	localFloats  = 1 << 17
 	// B is read in place for so few rows of A, or for some more where its rows lie near to each other.
 	inPlaceRows, inPlaceNearRows, inPlaceNear = 16, 256, 256
-	// panelGroup is how many panels are packed side by side, so that rows of B are read in longer pieces.
-	panelGroup = 4
 	// stripeFloats is the B that a worker packs for itself, when there is enough for all of them.
 	stripeFloats = 1 << 17
 	// inlineWork is the number of multiplications up to which more than one thread does not pay.
@@ -369,25 +367,18 @@ func (ws *worker) put() {
 // packB makes panels [q0,q1) of matrix i.
 func (r *run) packB(ws *worker, b cols, i, q0, q1 int) {
 	nr := r.isa.nr
-	q := q0
-	if r.Fill == nil && r.B.DType == tensor.Float32 && r.B.ColStride == 1 && r.k1 > r.k0 {
-		src := view[float32](r.B.Bytes)[r.B.offset(i)+r.k0*r.B.RowStride:]
-		for whole := min(q1, r.N/nr); q < whole; q += panelGroup {
-			copyPanels(b.data[(q-b.first)*b.stride:], b.stride, nr, min(panelGroup, whole-q), src[q*nr:], r.B.RowStride, r.k1-r.k0)
-		}
-		q = max(q0, min(q1, r.N/nr))
+	dst := b.data[(q0-b.first)*b.stride:]
+	if r.Fill == nil {
+		r.B.panels(dst, b.stride, ws.tmp[:], nr, i, r.k0, r.k1, q0, q1, r.N)
+		return
 	}
-	for ; q < q1; q++ {
-		dst := b.data[(q-b.first)*b.stride:][:b.stride]
+	for q := q0; q < q1; q++ {
+		piece := dst[(q-q0)*b.stride:][:b.stride]
 		j0, j1 := q*nr, min((q+1)*nr, r.N)
-		if r.Fill == nil {
-			r.B.panel(dst, ws.tmp[:], nr, i, r.k0, r.k1, j0, j1)
-			continue
-		}
 		if j1-j0 < nr {
-			clear(dst)
+			clear(piece)
 		}
-		r.Fill(dst, nr, i, r.k0, r.k1, j0, j1)
+		r.Fill(piece, nr, i, r.k0, r.k1, j0, j1)
 	}
 }
 
