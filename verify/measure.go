@@ -227,9 +227,11 @@ func (v *Verifier) plan(model string, s runtime.Session, inputs map[string]*tens
 	}
 	shapes := map[string]tensor.Shape{}
 	for _, in := range s.Inputs() {
-		if t := inputs[in.Name]; t != nil {
-			shapes[in.Name] = t.Shape
+		t := inputs[in.Name]
+		if t == nil {
+			return nil // which run says
 		}
+		shapes[in.Name] = t.Shape
 	}
 	p, err := s.Plan(shapes)
 	if err != nil {

@@ -133,7 +133,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	shard := calibrate.Shard{}
 	if o.shard != "" {
 		if shard, err = calibrate.ParseShard(o.shard); err != nil {
-			return hint(usageError{fmt.Errorf("--shard: %w", err)}, "--shard 1/4 for the first of four")
+			return hint(usageError{fmt.Errorf("--%w", err)}, "--shard 1/4 for the first of four")
 		}
 	}
 	backend, limits, err := o.device.open()

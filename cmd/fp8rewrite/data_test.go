@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -128,32 +129,7 @@ func checkField(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 {
 		ts.Fatalf("usage: field FILE PATH WANT")
 	}
-	var v any
-	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
-	d.UseNumber()
-	ts.Check(d.Decode(&v))
-	for step := range strings.SplitSeq(args[1], ".") {
-		switch x := v.(type) {
-		case map[string]any:
-			m, ok := x[step]
-			if !ok {
-				ts.Fatalf("%s: no member %q of %s", args[0], step, args[1])
-			}
-			v = m
-		case []any:
-			if step == "len" {
-				v = json.Number(fmt.Sprint(len(x)))
-				continue
-			}
-			i, err := strconv.Atoi(step)
-			if err != nil || i < 0 || i >= len(x) {
-				ts.Fatalf("%s: no element %q of %s, there are %d", args[0], step, args[1], len(x))
-			}
-			v = x[i]
-		default:
-			ts.Fatalf("%s: nothing below %v at %q of %s", args[0], v, step, args[1])
-		}
-	}
+	v := lookUp(ts, args[0], args[1])
 	var got bytes.Buffer
 	e := json.NewEncoder(&got)
 	e.SetEscapeHTML(false)
@@ -168,5 +144,97 @@ func checkField(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if ok == neg {
 		ts.Fatalf("%s: %s is %s, want %s", args[0], args[1], text, args[2])
+	}
+}
+
+// lookUp goes down the path in a JSON file.
+func lookUp(ts *testscript.TestScript, file, path string) any {
+	var v any
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile(file)))
+	d.UseNumber()
+	ts.Check(d.Decode(&v))
+	for step := range strings.SplitSeq(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			m, ok := x[step]
+			if !ok {
+				ts.Fatalf("%s: no member %q of %s", file, step, path)
+			}
+			v = m
+		case []any:
+			if step == "len" {
+				v = json.Number(fmt.Sprint(len(x)))
+				continue
+			}
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i >= len(x) {
+				ts.Fatalf("%s: no element %q of %s, there are %d", file, step, path, len(x))
+			}
+			v = x[i]
+		default:
+			ts.Fatalf("%s: nothing below %v at %q of %s", file, v, step, path)
+		}
+	}
+	return v
+}
+
+// sameField checks that two JSON files have the same at two places: samefield FILE PATH FILE PATH.
+func sameField(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 || neg {
+		ts.Fatalf("usage: samefield FILE PATH FILE PATH")
+	}
+	a, b := lookUp(ts, args[0], args[1]), lookUp(ts, args[2], args[3])
+	if !reflect.DeepEqual(a, b) {
+		ts.Fatalf("%s: %s is %v, %s: %s is %v", args[0], args[1], a, args[2], args[3], b)
+	}
+}
+
+// near checks that two JSON files differ in numbers alone, and in those by at most a part of them: near FILE FILE PART. Numbers of bytes
+// and names of files do not count.
+func near(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: near FILE FILE PART")
+	}
+	part, err := strconv.ParseFloat(args[2], 64)
+	ts.Check(err)
+	var a, b any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &a))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &b))
+	compared := 0
+	var walk func(path string, a, b any)
+	walk = func(path string, a, b any) {
+		switch x := a.(type) {
+		case map[string]any:
+			y, ok := b.(map[string]any)
+			if !ok || len(x) != len(y) {
+				ts.Fatalf("%s: %v and %v", path, a, b)
+			}
+			for k := range x {
+				if k != "bytes" && k != "sha256" && k != "model" {
+					walk(path+"."+k, x[k], y[k])
+				}
+			}
+		case []any:
+			y, ok := b.([]any)
+			if !ok || len(x) != len(y) {
+				ts.Fatalf("%s: %v and %v", path, a, b)
+			}
+			for i := range x {
+				walk(fmt.Sprint(path, ".", i), x[i], y[i])
+			}
+		case float64:
+			y, ok := b.(float64)
+			if compared++; !ok || math.Abs(x-y) > part*math.Abs(y) {
+				ts.Fatalf("%s: %v and %v", path, a, b)
+			}
+		default:
+			if a != b {
+				ts.Fatalf("%s: %v and %v", path, a, b)
+			}
+		}
+	}
+	walk("", a, b)
+	if compared == 0 {
+		ts.Fatalf("no number to compare")
 	}
 }

@@ -38,7 +38,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"lines": countLines, "steady": steady, "truncate": truncate, "hardlink": hardlink, "untouched": untouched, "overridable": writeOverridable,
 			"usage": expectUsage, "fails": expectFailure, "bad": badModel, "glob": globbed, "safetensors": writeSafetensors,
-			"npz": writeNpz, "bomb": writeBomb, "field": checkField,
+			"npz": writeNpz, "bomb": writeBomb, "field": checkField, "near": near, "samefield": sameField, "gate": expectGate,
 		},
 	})
 }
@@ -194,6 +194,18 @@ func expectUsage(ts *testscript.TestScript, neg bool, args []string) {
 // expectFailure runs a command line that fails: exit status 1, one line, a hint where there is one to give: fails ARG...
 func expectFailure(ts *testscript.TestScript, neg bool, args []string) {
 	expect(ts, exitFailed, false, args)
+}
+
+// expectGate runs a verification of which a gate is not met: exit status 3, the result on stdout, the gates on stderr: gate ARG...
+func expectGate(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("fp8rewrite", args...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitGate {
+		ts.Fatalf("%v, want exit status %d", err, exitGate)
+	}
+	if !strings.Contains(ts.ReadFile("stderr"), "fp8rewrite: gate not met: ") {
+		ts.Fatalf("stderr does not say which gate")
+	}
 }
 
 // badModel checks that neither command takes a file, that both say the same in one line, and that there is no output: bad FILE.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,7 @@ func runVerify(ctx context.Context, stdout, stderr io.Writer, args []string, o *
 		return err
 	}
 	if o.report != "" {
-		for _, in := range args {
+		for _, in := range append(slices.Clone(args), o.data.path) {
 			if sameTarget(o.report, in) {
 				return hint(fmt.Errorf("report %q is the same file as the input %q", o.report, in), "--report report.json")
 			}
