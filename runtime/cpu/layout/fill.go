@@ -68,7 +68,7 @@ func makeEyeLike(s *kernel.Site) (kernel.Func, error) {
 			return fmt.Errorf("no one of type %s", to)
 		}
 		out, err := c.New(0, to, shape)
-		if err != nil {
+		if err != nil || out.Len() == 0 {
 			return err
 		}
 		one := &kernel.Tensor{DType: to, Shape: []int{1}, Bytes: make([]byte, width(out))}

@@ -142,7 +142,7 @@ func (v *vectorizer) run(c *kernel.Call) error {
 		return err
 	}
 	zero(out)
-	if rows == 0 {
+	if out.Len() == 0 {
 		return nil
 	}
 	n := len(items) / rows
