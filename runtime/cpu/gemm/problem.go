@@ -70,7 +70,7 @@ type Cast struct {
 	elements  int64
 }
 
-// Seen is what the cast met, each element of A once however often it was used.
+// Seen is what the cast met: each element of every matrix of A once, into however many products of the run it went.
 func (c *Cast) Seen() (s float8.Stats, elements, nonFinite int64) {
 	return c.seen, c.elements, c.nonFinite
 }
