@@ -26,9 +26,25 @@ type node struct {
 
 // run makes and executes the operator once.
 func (n node) run(in ...*kernel.Tensor) ([]*kernel.Tensor, error) {
+	f, c, err := n.prepare(in...)
+	if err != nil {
+		return nil, err
+	}
+	if err := f(c); err != nil {
+		return nil, err
+	}
+	out := make([]*kernel.Tensor, len(c.Out))
+	for i, v := range c.Out {
+		out[i], _ = v.(*kernel.Tensor)
+	}
+	return out, nil
+}
+
+// prepare makes the operator, and a call of it.
+func (n node) prepare(in ...*kernel.Tensor) (kernel.Func, *kernel.Call, error) {
 	maker, ok := Table()[n.op]
 	if !ok {
-		return nil, fmt.Errorf("no operator %q", n.op)
+		return nil, nil, fmt.Errorf("no operator %q", n.op)
 	}
 	outs, opset, threads := max(1, n.outs), n.opset, n.threads
 	if opset == 0 {
@@ -62,17 +78,7 @@ func (n node) run(in ...*kernel.Tensor) ([]*kernel.Tensor, error) {
 		}
 	}
 	f, err := maker(site)
-	if err != nil {
-		return nil, err
-	}
-	if err := f(c); err != nil {
-		return nil, err
-	}
-	out := make([]*kernel.Tensor, outs)
-	for i, v := range c.Out {
-		out[i], _ = v.(*kernel.Tensor)
-	}
-	return out, nil
+	return f, c, err
 }
 
 // must is run where nothing may go wrong.
