@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// Finite is FitError.Want where an element is Inf or NaN, which Options.AllowNonFinite would let through.
+const Finite = "finite numbers"
+
 // FitError says that data does not fit an input of the model.
 type FitError struct {
 	Input     string // of the model

@@ -390,13 +390,13 @@ func TestWhatIsNotFiniteIsRefused(t *testing.T) {
 	opt := Options{Model: model(input("x", tensor.Float32, -1, 2)), BatchSize: 2}
 	s := open(t, path, opt)
 	_, err := s.Step(0)
-	wantError(t, err, `input "x"`, `array "x"`, "data.npz", "got NaN at [1,1] of step 0", "want finite")
+	wantError(t, err, `input "x"`, `array "x"`, "data.npz", "got NaN at [1,1] of step 1", "want finite")
 	var fit *FitError
 	if !errors.As(err, &fit) || fit.Input != "x" {
 		t.Errorf("got %#v", err)
 	}
 	_, err = s.Step(1)
-	wantError(t, err, "got Inf at [0,0] of step 1")
+	wantError(t, err, "got Inf at [0,0] of step 2")
 	wantError(t, s.Check(t.Context(), nil), "NaN")
 	opt.AllowNonFinite = true
 	s = open(t, path, opt)

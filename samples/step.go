@@ -137,8 +137,8 @@ func (s *Set) finish(input, array, file string, i int, from, to tensor.DType, sh
 	b = convert(b, from, to)
 	if !s.opt.AllowNonFinite {
 		if at, what := nonFinite(b, to); at >= 0 {
-			return nil, &FitError{Input: input, Array: array, File: file, Got: fmt.Sprintf("%s at %s of step %d", what, position(at, shape), i),
-				Want: "finite numbers"}
+			return nil, &FitError{Input: input, Array: array, File: file, Got: fmt.Sprintf("%s at %s of step %d", what, position(at, shape), i+1),
+				Want: Finite}
 		}
 	}
 	return tensor.New(to, shape, tensor.Bytes(b))

@@ -87,6 +87,10 @@ func explainData(err error) error {
 			return hint(err, "--input %s=ARRAY", shellWord(missing.Input))
 		}
 	}
+	var fit *samples.FitError
+	if errors.As(err, &fit) && fit.Want == samples.Finite {
+		return hint(err, "--allow-nonfinite lets it through: the steps that see it change no scale")
+	}
 	return err
 }
 
