@@ -67,6 +67,7 @@ func TestResizeByItsOtherAttributes(t *testing.T) {
 	check(t, []example{
 		{"halves down", nearest("round_prefer_floor"), values{x, nil, nil, i64(8)}, "{1 1 5 5 2 2 8 8}", nil},
 		{"halves up", nearest("round_prefer_ceil"), values{x, nil, nil, i64(8)}, "{1 5 5 2 2 8 8 8}", nil},
+		{"a half that float32 would miss", nearest("round_prefer_ceil"), values{count(7), nil, nil, i64(4)}, "{0 2 4 5}", nil},
 		{"floor", nearest("floor"), values{x, nil, nil, i64(8)}, "{1 1 5 5 2 2 8 8}", nil},
 		{"ceil", nearest("ceil"), values{x, nil, nil, i64(8)}, "{1 5 5 2 2 8 8 8}", nil},
 		{"antialias linear", resize(str("mode", "linear"), graph.Int("antialias", 1)), values{long, nil, nil, i64(3)}, "{2.625 4.75 6.625}", nil},

@@ -29,6 +29,7 @@ type resizing struct {
 	scale    float64
 	length   float64 // of the output before it was made whole
 	from, to float64 // of the region of interest
+	given    bool    // whether the scale is a number of the model, a float32, rather than a quotient of lengths
 }
 
 func makeResize(s *kernel.Site) (kernel.Func, error) {
@@ -186,7 +187,7 @@ func (z *resizer) byScales(t *kernel.Tensor, scales, roi []float32) ([]resizing,
 		if !(s > 0) || n > maxExtent {
 			return nil, fmt.Errorf("scale %g of axis %d with extent %d", s, w.axis, w.in)
 		}
-		w.scale, w.out = float64(s), int(n)
+		w.scale, w.out, w.given = float64(s), int(n), true
 		w.length = w.scale * float64(w.in)
 	}
 	return work, nil
@@ -266,11 +267,15 @@ func original[T float32 | float64](z *resizer, w resizing, x T) (y T, outside bo
 	return (x+0.5)/scale - 0.5, false
 }
 
-// pixel is the place in the input that nearest takes. It is computed in float32, the type of the scales: a quotient that is a whole
+// pixel is the place in the input that nearest takes. With a scale of the model it is computed in float32: a quotient that is a whole
 // number or a half but for the rounding of a scale such as 0.6 then comes out as that, which is what the model's author meant.
 func (z *resizer) pixel(w resizing, x int) (int, bool) {
-	place, outside := original(z, w, float32(x))
-	y := float64(place)
+	y, outside := original(z, w, float64(x))
+	if w.given {
+		var place float32
+		place, outside = original(z, w, float32(x))
+		y = float64(place)
+	}
 	switch z.nearest {
 	case "simple":
 		if w.scale < 1 {
