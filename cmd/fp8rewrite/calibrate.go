@@ -54,7 +54,7 @@ the same bytes. Under mpirun or srun the processes share the rows of every step,
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves a partial output, and an older file at OUT stays as it was.`,
 		Example: `  fp8rewrite calibrate model.fp8.onnx --data batches.npz -o model.calibrated.onnx
   fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ --batch-size 8 --steps 8 -o out.onnx --report report.json
-  mpirun -np 4 fp8rewrite calibrate model.fp8.onnx --data data.npz -o out.onnx`,
+  mpirun -np 4 fp8rewrite calibrate model.fp8.onnx --data batches.npz -o out.onnx`,
 		Args:              one("the model to calibrate"),
 		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -7,14 +7,19 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fp8rewrite/fp8rewrite/samples/npy"
 )
 
 // writeNpz writes a file of NumPy's: npz FILE NAME=DESCR(SHAPE)[!INDEX]... Numbers are a ramp from -1 to 1, integers count up to 6 over
@@ -46,6 +51,50 @@ func writeNpz(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(z.Close())
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), file.Bytes(), 0o666))
+}
+
+// npzOf is an .npz file of arrays that are .npy files.
+func npzOf(t testing.TB, arrays map[string][]byte) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	z := zip.NewWriter(&file)
+	for _, name := range slices.Sorted(maps.Keys(arrays)) {
+		w, err := z.Create(name + ".npy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(arrays[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// shortTexts is the data of the llama model with the first tokens of each row alone, which take less time.
+func shortTexts(t testing.TB, tokens int64) map[string][]byte {
+	t.Helper()
+	f, err := npy.OpenZip("../../testdata/models/llama/data.npz", npy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	arrays := map[string][]byte{}
+	for _, a := range f.Arrays {
+		b, err := a.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, row := a.Header.Shape[0], 8*a.Header.Shape[1]
+		array := npyHeader("<i8", fmt.Sprintf("%d, %d", rows, tokens))
+		for i := range rows {
+			array = append(array, b[i*row:i*row+8*tokens]...)
+		}
+		arrays[a.Name] = array
+	}
+	return arrays
 }
 
 var arraySpec = regexp.MustCompile(`^(\w+)=([<>|=]\w+)\(([0-9,]*)\)(?:!(\d+))?$`)

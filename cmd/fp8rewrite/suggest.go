@@ -30,8 +30,11 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	if errors.As(err, &invalid) {
 		f := invalid.GetFlag()
 		want := "a whole number"
-		if f.Value.Type() == "bool" {
+		switch f.Value.Type() {
+		case "bool":
 			want = "true or false"
+		case "float64":
+			want = "a number"
 		}
 		return hint(usagef("--%s: got %q, want %s", f.Name, invalid.GetValue(), want), "--%s: %s", f.Name, f.Usage)
 	}
