@@ -5,8 +5,8 @@
 //
 // It knows elements by their width: what is only moved is moved bit for bit, whatever the type, strings included. A shape that only
 // changes its spelling is a view of the same memory. Where numbers are needed, floats narrower than float32 and integers are computed in
-// float64 and rounded once; integers round to even and saturate. Nearest places in Resize by scales are computed in
-// float32, the type of the scales.
+// float64 and rounded once; integers round to even and saturate. Nearest places in Resize by scales are computed in float32, the type
+// of the scales.
 //
 // Every index, extent and length that comes from data is checked before it is used, and no memory is asked for by an unchecked one. The
 // extents of an empty tensor are not bounded by any memory; nothing is allocated by them and nothing walks along them.

@@ -29,7 +29,7 @@ type resizing struct {
 	scale    float64
 	length   float64 // of the output before it was made whole
 	from, to float64 // of the region of interest
-	given    bool    // whether the scale is a number of the model, a float32, rather than a quotient of lengths
+	given    bool    // whether scale or region are numbers of the model, float32, rather than quotients of lengths
 }
 
 func makeResize(s *kernel.Site) (kernel.Func, error) {
@@ -204,7 +204,7 @@ func (z *resizer) bySizes(t *kernel.Tensor, sizes []int64, roi []float32) ([]res
 	}
 	for i := range work {
 		w := &work[i]
-		w.out, w.length, w.scale = target[i], float64(target[i]), 1
+		w.out, w.length, w.scale, w.given = target[i], float64(target[i]), 1, roi != nil
 		if w.in > 0 {
 			w.scale = float64(w.out) / float64(w.in)
 		} else if w.out > 0 {
@@ -267,7 +267,7 @@ func original[T float32 | float64](z *resizer, w resizing, x T) (y T, outside bo
 	return (x+0.5)/scale - 0.5, false
 }
 
-// pixel is the place in the input that nearest takes. With a scale of the model it is computed in float32: a quotient that is a whole
+// pixel is the place in the input that nearest takes. With a scale or region of the model it is computed in float32: a quotient that is a whole
 // number or a half but for the rounding of a scale such as 0.6 then comes out as that, which is what the model's author meant.
 func (z *resizer) pixel(w resizing, x int) (int, bool) {
 	y, outside := original(z, w, float64(x))
