@@ -342,7 +342,8 @@ func (z *resizer) resize(c *kernel.Call, t *kernel.Tensor, work []resizing) erro
 	} else {
 		for k, w := range work {
 			for i := range w.out {
-				if _, out := original(z, w, float64(i)); out {
+				// The region's numbers are float32, and what lies on its border in that type is not outside.
+				if _, out := original(z, w, float32(i)); out {
 					outside[k] = append(outside[k], i)
 				}
 			}
