@@ -7,6 +7,7 @@ exhaustive:
 # Writes the assembly of float8, runtime/cpu/gemm and runtime/cpu/vec.
 generate-asm:
 	cd float8/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
+	cd runtime/cpu/gemm/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
 	cd runtime/cpu/vec/internal/asmgen && go run . -out ../../kernels_amd64.s
 
 # Pythons with pinned packages: the newest onnx and ONNX Runtime; ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is left out
