@@ -242,10 +242,11 @@ func (m *rowMachine) arrange(in []*kernel.Tensor) *rowLayout {
 			joined[i] = append(joined[i], strides[i][axis])
 		}
 	}
-	if len(extents) == 0 {
-		extents = append(extents, 1)
+	// A transposed operand may have no axis along which all step to the next element: then a row has one.
+	if len(extents) == 0 || slices.ContainsFunc(joined, func(s []int) bool { return s[0] > 1 }) {
+		extents = slices.Insert(extents, 0, 1)
 		for i := range in {
-			joined[i] = append(joined[i], 0)
+			joined[i] = slices.Insert(joined[i], 0, 0)
 		}
 	}
 	if m.reduces && extents[0] > longestRow {
@@ -410,13 +411,13 @@ func (st *rowState) next(l *rowLayout) {
 // row runs the code over n elements.
 func (m *rowMachine) row(st *rowState, single []bool, n int) {
 	for _, r := range m.code {
-		if r.op.toOne() {
-			st.one[r.dst] = reduceRow(r.op, st, r.a, single[r.a], n)
-			continue
-		}
 		if single[r.dst] {
-			st.one[r.dst] = oneOf(r, st)
-			if m.buffer[r.dst] < 0 { // an output
+			if r.op.toOne() {
+				st.one[r.dst] = reduceRow(r.op, st, r.a, single[r.a], n)
+			} else {
+				st.one[r.dst] = oneOf(r, st)
+			}
+			if m.buffer[r.dst] < 0 { // an output, which may have one element for a row
 				for i := range st.v[r.dst] {
 					st.v[r.dst][i] = st.one[r.dst]
 				}
