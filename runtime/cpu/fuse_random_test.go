@@ -8,6 +8,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -112,5 +113,99 @@ func TestRandomModelsGiveTheSameFused(t *testing.T) {
 	}
 	if fused < 200 {
 		t.Errorf("%d fused steps in 400 models", fused)
+	}
+}
+
+// A view names the elements that the operators would copy.
+func TestRandomViewsAgreeWithTheOperators(t *testing.T) {
+	viewed := 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		start := []int64{1 + r.Int64N(3), 1 + r.Int64N(4), 1 + r.Int64N(4)}
+		x := ramp(start)
+		dense, err := fromTensor(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, ok := whole(dense), true
+		v0 := &graph.Value{Name: "v0", Type: &graph.Type{DType: tensor.Float32}}
+		parts := []any{v0}
+		shape := start
+		n := 1 + r.IntN(5)
+		for i := range n {
+			op, arg := "", []int64(nil)
+			switch r.IntN(4) {
+			case 0:
+				op = "Transpose"
+			case 1:
+				op, arg = "Unsqueeze", []int64{r.Int64N(int64(len(shape)+1)) - int64(r.IntN(2)*(len(shape)+1))}
+			case 2:
+				op, arg = "Expand", append([]int64{1 + r.Int64N(2)}, shape...)
+				if len(shape) > 5 {
+					op, arg = "Expand", shape
+				}
+			default:
+				op = "Reshape"
+				// Cut all elements anew.
+				rest, _ := tensor.Shape(shape).Elements()
+				for len(arg) < 3 {
+					d := 1 + r.Int64N(6)
+					if rest%d == 0 {
+						arg = append(arg, d)
+						rest /= d
+					}
+				}
+				arg = append(arg, rest)
+				if r.IntN(2) == 0 {
+					arg[r.IntN(4)] = -1
+				}
+			}
+			from, to := fmt.Sprintf("v%d", i), fmt.Sprintf("v%d", i+1)
+			s := &step{opset: 18}
+			if op == "Transpose" {
+				perm := make([]int64, len(shape))
+				for j, p := range r.Perm(len(shape)) {
+					perm[j] = int64(p)
+				}
+				s.node = node(op+" "+from+" -> "+to, graph.Ints("perm", perm...))
+			} else {
+				name := fmt.Sprintf("a%d", i)
+				parts = append(parts, ints(name, tensor.Shape{int64(len(arg))}, arg...))
+				s.node = node(op + " " + from + " " + name + " -> " + to)
+			}
+			parts = append(parts, s.node)
+			if ok {
+				v, ok = v.apply(s, func(int) *kernel.Tensor { return kernel.FromSlice(tensor.Int64, []int{len(arg)}, arg) })
+			}
+			if !ok {
+				parts = append(parts, outputs(to))
+				break
+			}
+			shape = nil
+			for _, d := range v.shape() {
+				shape = append(shape, int64(d))
+			}
+			if i == n-1 {
+				parts = append(parts, outputs(to))
+			}
+		}
+		if !ok {
+			continue
+		}
+		viewed++
+		m := model(parts...)
+		got := run(t, open(t, m, runtime.Options{}), in{"v0": x})[m.Graph.Outputs[0].Name].Tensor
+		if !got.Shape.Equal(shape) {
+			t.Fatalf("model %d: view %v, want %s", seed, shape, got.Shape)
+		}
+		want, _ := got.AsFloat32s()
+		for i, o := range v.offsets(len(shape)) {
+			if float32(o+1) != want[i] {
+				t.Fatalf("model %d: element %d is %d, want %v", seed, i, o+1, want[i])
+			}
+		}
+	}
+	if viewed < 150 {
+		t.Errorf("%d of 300 chains are views", viewed)
 	}
 }
