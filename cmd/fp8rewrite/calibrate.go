@@ -144,7 +144,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	if err != nil {
 		return err
 	}
-	defer func() { err = workers.leave(err) }()
+	defer func() { err = workers.leave(ctx, err) }()
 	if workers.rank() > 0 {
 		stdout, stderr, o.quiet = io.Discard, io.Discard, true
 	}

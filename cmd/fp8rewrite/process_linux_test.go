@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -251,4 +252,73 @@ func screen(written string) string {
 		lines = append(lines, strings.TrimRight(string(cells), " "))
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// system runs what only Linux lets a test make.
+func (c *calibrationRun) system(t *testing.T) {
+	t.Run("a full disk is an error", func(t *testing.T) {
+		o := c.old(t, disk(t, "2m"))
+		r := c.run(t, nil, c.to(o.path, "--steps", "2")...)
+		r.says(t, exitFailed, "fp8rewrite: write "+o.path+": no space left on device: need 3")
+		o.intact(t)
+	})
+	t.Run("a disk too full for a checkpoint is an error", func(t *testing.T) {
+		o := c.old(t, disk(t, "64k"))
+		r := c.run(t, nil, c.to(o.path, "--steps", "40", "--checkpoint-every", "1")...)
+		r.says(t, exitFailed, o.path+".resume: no space left on device")
+		os.Remove(o.path + ".resume") // of an earlier step
+		o.intact(t)
+	})
+	t.Run("a read-only file system is an error", func(t *testing.T) {
+		o := c.old(t, disk(t, "8m"))
+		if err := syscall.Mount("", filepath.Dir(o.path), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+			t.Skipf("SKIPPED: a file system cannot be made read-only here: %v", err)
+		}
+		r := c.run(t, nil, c.to(o.path)...)
+		r.says(t, exitFailed, "fp8rewrite: "+o.path+".json: folder is not writable: read-only file system")
+		o.intact(t)
+	})
+	t.Run("progress on a terminal", func(t *testing.T) {
+		tty, shown := terminal(t, 100)
+		out := filepath.Join(t.TempDir(), "out.onnx")
+		args := append(append([]string{}, c.args...), "-o", out)
+		r := c.run(t, func(cmd *exec.Cmd) { cmd.Stderr = tty }, args...)
+		got := shown()
+		if r.code() != exitDone || !strings.Contains(got, "calibrating") || !strings.Contains(got, "step/s") {
+			t.Errorf("%s: no progress in %q", r.state, got)
+		}
+		if left := strings.TrimSpace(screen(got)); !strings.HasPrefix(left, "plan: ") || strings.Contains(left, "\n") {
+			t.Errorf("the terminal is left with %q", left)
+		}
+	})
+}
+
+// children are the processes below one.
+func children(t *testing.T, pid int) []int {
+	t.Helper()
+	var all []int
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if err != nil {
+			continue
+		}
+		for _, word := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(append(all, child), children(t, child)...)
+			}
+		}
+	}
+	return all
+}
+
+// rankOf is the number that the launcher gave a process.
+func rankOf(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	for entry := range strings.SplitSeq(string(b), "\x00") {
+		if rank, ok := strings.CutPrefix(entry, "OMPI_COMM_WORLD_RANK="); ok {
+			return rank
+		}
+	}
+	return ""
 }

@@ -53,6 +53,7 @@ func TestProcess(t *testing.T) {
 	t.Run("a closed stdout does no harm", p.closedStdout)
 	t.Run("the longest history takes memory in proportion", p.longHistory)
 	t.Run("on this system", p.system)
+	t.Run("calibrate", p.calibrating)
 	t.Run("an input cut short in the middle is an error", p.cutShort) // last: it spoils the model
 }
 

@@ -52,19 +52,27 @@ func (w workers) wait(ctx context.Context) error {
 }
 
 // patienceWithFirst is how long the other ranks give the first one to say what is wrong: mostly it is the same for all.
-const patienceWithFirst = 300 * time.Millisecond
+const patienceWithFirst = 3 * time.Second
 
 // leave ends the work of this process: in order, or, where it failed, with the whole job, since the others would wait for it for ever.
-func (w workers) leave(err error) error {
+// A rank that the launcher ends meanwhile, because another one failed, has nothing to say; the first one always does.
+func (w workers) leave(ctx context.Context, err error) error {
 	if w.mpi == nil {
 		return err
 	}
 	if err == nil {
 		return w.mpi.Close()
 	}
-	if w.rank() > 0 {
-		time.Sleep(patienceWithFirst)
+	code := exitFailed
+	if w.rank() == 0 {
+		code = report(os.Stderr, err)
+	} else {
+		select {
+		case <-ctx.Done():
+		case <-time.After(patienceWithFirst):
+			code = report(os.Stderr, err)
+		}
 	}
-	w.mpi.Abort(report(os.Stderr, err))
+	w.mpi.Abort(code)
 	return err
 }
