@@ -6,9 +6,9 @@ A model is converted, calibrated (those of testdata by `fp8rewrite calibrate`; m
 the lowered form is run by ONNX Runtime with optimizations off (its optimizer fuses float8 into operators that have no float8 kernel) and by onnx's ReferenceEvaluator. Both must
 agree with the Float8Linear form: each layer of the main graph for the input that it gets, within 1e-3 of its peak, or 4e-3 in llama, where
 one value of the 60,000 that a layer casts may divide to the other side of a tie; and the model as a
-whole within 1e-3, or four times what the Float8Linear form itself moves when the runtime sums in another order (a value between two codes
-falls to the other side, and thirty layers carry that on; with --power-of-two both forms round alike, and four times nothing is asked
-for). Checked besides: onnx.checker with full_check, the scales, the shape of what is left, and the errors for models
+whole within 1e-3, or four times what the Float8Linear form itself moves when the runtime sums in another order, in llama within 5e-2 (a value
+between two codes falls to the other side, and thirty layers carry that on). With --power-of-two both forms round alike, and all of it holds
+within 1e-3. Checked besides: onnx.checker with full_check, the scales, the shape of what is left, and the errors for models
 that cannot be lowered. Prints a table, exits 1 if anything differs.
 """
 
@@ -286,7 +286,9 @@ def judge(binary, subject, flags, folder):
         same = dict(zip(ev.output_names, ev.run(None, subject.feeds)))
         limit, ort = subject.limit, apart(plain, run(session(lowered, optimized=False), subject.feeds))
         reference = apart(same, dict(zip(ev.output_names, ReferenceEvaluator(model).run(None, subject.feeds))))
-    each = 4 * subject.limit if subject.name == "llama" and "--power-of-two" not in flags else subject.limit
+    each = subject.limit
+    if subject.name == "llama" and "--power-of-two" not in flags and not weight_only:
+        each, limit = 4e-3, 5e-2
     problem = f"limits are {each:.0e} and {limit:.0e}" if layers > each or max(ort, reference) > limit else ""
     return (layers, ort, reference), problem
 

@@ -80,7 +80,6 @@ type Verifier struct {
 	opt      Options
 
 	outputs []string // that are compared
-	before  *Metric
 	kept    map[int]map[string]*tensor.Tensor
 	bytes   int64
 	planned map[string]bool // the models that Options.Planned has heard of

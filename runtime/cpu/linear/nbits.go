@@ -21,7 +21,7 @@ func newNBits(s *kernel.Site) (kernel.Func, error) {
 	case o.bits != 4 && o.bits != 8:
 		return nil, fmt.Errorf("attribute bits is %d, want 4 or 8", o.bits)
 	case o.k < 1 || o.n < 1 || o.block < 1 || o.block%2 != 0:
-		return nil, fmt.Errorf("K %d, N %d, block_size %d, want an even block of a matrix with elements", o.k, o.n, o.block)
+		return nil, fmt.Errorf("attributes K %d, N %d, block_size %d, want an even block of a matrix with elements", o.k, o.n, o.block)
 	}
 	return o.run, nil
 }
