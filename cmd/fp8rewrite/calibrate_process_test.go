@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// calibration is a run of many small steps, and what it gives when nothing happens to it.
+// calibrationRun is a run of many small steps, and what it gives when nothing happens to it.
 type calibrationRun struct {
 	program
 	args          []string // without -o and --report
@@ -34,7 +34,7 @@ func (p program) calibrating(t *testing.T) {
 		t.Fatal(r)
 	}
 	data := filepath.Join(dir, "data.npz")
-	if err := os.WriteFile(data, npzOf(t, shortTexts(t, 48)), 0o666); err != nil {
+	if err := os.WriteFile(data, npzOf(t, shortTexts(t, 96)), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	c.args = []string{"calibrate", converted, "--data", data, "--prefix", "calib_", "--labels", "labels", "--batch-size", "1"}
@@ -48,6 +48,7 @@ func (p program) calibrating(t *testing.T) {
 	t.Run("interrupted between checkpoints loses no step", c.interruptedBetweenCheckpoints)
 	t.Run("killed at any time, then resumed, is as if nothing had happened", c.killedAndResumed)
 	t.Run("a checkpoint of another run is refused", c.otherCheckpoints)
+	t.Run("a verification that is interrupted writes nothing", c.verificationInterrupted)
 	t.Run("a limit on the size of files is an error", c.limited)
 	t.Run("on this system", c.system)
 	t.Run("several processes", c.processes)
@@ -134,7 +135,12 @@ func (c *calibrationRun) until(t *testing.T, out string, n int, sig syscall.Sign
 		time.Sleep(time.Millisecond)
 	}
 	cmd.Process.Signal(sig)
-	return wait()
+	r := wait()
+	if r.code() == exitDone {
+		c.same(t, out)
+		t.Skip("SKIPPED: the run was over before the signal came: this machine is busy")
+	}
+	return r
 }
 
 const resumeHint = "hint: the same command with --resume goes on from there"
@@ -142,7 +148,7 @@ const resumeHint = "hint: the same command with --resume goes on from there"
 func (c *calibrationRun) interruptedAndResumed(t *testing.T) {
 	out := filepath.Join(scratch(t), "out.onnx")
 	var more []string
-	for i, at := range []int{1, 9, 30, 55} {
+	for i, at := range []int{1, 9, 25, 40} {
 		sig := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
 		r := c.until(t, out, at, sig, more...)
 		r.says(t, exitInterrupted, "fp8rewrite: interrupted; "+out+".resume holds what was done so far", resumeHint)
@@ -166,9 +172,9 @@ func (c *calibrationRun) interruptedAndResumed(t *testing.T) {
 
 func (c *calibrationRun) interruptedBetweenCheckpoints(t *testing.T) {
 	out := filepath.Join(scratch(t), "out.onnx")
-	for try := range 8 {
+	for try := range 12 {
 		cmd, wait := c.start(t, nil, c.to(out, "--checkpoint-every", "0")...)
-		time.Sleep(time.Duration(250-30*try) * time.Millisecond)
+		time.Sleep(time.Duration(300+200*(try%4)-20*try) * time.Millisecond)
 		cmd.Process.Signal(syscall.SIGINT)
 		r := wait()
 		if done := steps(t, out); r.code() == exitInterrupted && done > 0 {
@@ -183,7 +189,6 @@ func (c *calibrationRun) interruptedBetweenCheckpoints(t *testing.T) {
 			if got := files(t, filepath.Dir(out)); got != "" {
 				t.Errorf("%s were written", got)
 			}
-			try = 0
 		}
 		for _, name := range []string{out, out + ".json"} {
 			os.Remove(name)
@@ -198,7 +203,7 @@ func (c *calibrationRun) killedAndResumed(t *testing.T) {
 	var more []string
 	for range 5 {
 		from := steps(t, out)
-		if r := c.until(t, out, from+1+random.IntN(10), syscall.SIGKILL, more...); r.code() != -1 {
+		if r := c.until(t, out, from+1+random.IntN(8), syscall.SIGKILL, more...); r.code() != -1 {
 			t.Fatalf("%s, want the end by SIGKILL: %s", r.state, r.stderr)
 		}
 		if steps(t, out) == 0 {
@@ -267,6 +272,17 @@ func (c *calibrationRun) otherCheckpoints(t *testing.T) {
 	c.same(t, out)
 }
 
+func (c *calibrationRun) verificationInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	cmd, wait := c.start(t, nil, "verify", c.llama, c.args[1], "--data", c.args[3], "--prefix", "eval_", "--sensitivity", "--report", filepath.Join(dir, "v.json"), "--quiet")
+	time.Sleep(400 * time.Millisecond)
+	cmd.Process.Signal(syscall.SIGINT)
+	wait().says(t, exitInterrupted, "fp8rewrite: interrupted; nothing was written")
+	if got := files(t, dir); got != "" {
+		t.Errorf("%s were written", got)
+	}
+}
+
 func (c *calibrationRun) limited(t *testing.T) {
 	o := c.old(t, t.TempDir())
 	shell := exec.Command("sh", append([]string{"-c", `ulimit -f 4096; exec "$0" "$@"`, c.exe}, c.to(o.path, "--steps", "2")...)...)
@@ -292,8 +308,7 @@ func launcher(t *testing.T) string {
 // mpirun runs the program in n processes.
 func (c *calibrationRun) mpirun(t *testing.T, n int, env []string, args ...string) result {
 	t.Helper()
-	cmd, wait := c.launch(t, n, env, args...)
-	_ = cmd
+	_, wait := c.launch(t, n, env, args...)
 	return wait()
 }
 
