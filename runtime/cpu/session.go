@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
@@ -203,8 +204,18 @@ func (s *session) result(out []kernel.Value) (*runtime.Result, error) {
 
 // Close lets go of everything.
 func (s *session) Close() error {
+	if s.closed {
+		return nil
+	}
 	s.closed = true
-	s.arena, s.main = nil, nil
+	s.arena, s.main, s.layers = nil, nil, nil
 	clear(s.cells)
+	if s.budget.used > largeSession {
+		// The next session of the same model takes as much again, and the garbage collector would let both stand side by side.
+		debug.FreeOSMemory()
+	}
 	return nil
 }
+
+// largeSession is how many bytes of packed weights are worth the time of a collection.
+const largeSession = 256 << 20
