@@ -3,6 +3,7 @@ package calibrate_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/calibrate"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
@@ -100,13 +102,16 @@ type golden struct {
 		ValLoss float64 `json:"val_loss"`
 		Steps   []struct {
 			Loss   float64
-			Layers map[string]map[string]struct {
-				Amax    float32
-				History []float32
-				Scale   float32
-			}
+			Layers map[string]map[string]goldenState
 		}
 	} `json:"delayed_emulate_f32"`
+}
+
+// goldenState is of one operand after a step.
+type goldenState struct {
+	Amax    float32
+	History []float32
+	Scale   float32
 }
 
 func readGolden(t testing.TB, model string) golden {
@@ -122,14 +127,166 @@ func readGolden(t testing.TB, model string) golden {
 	return g
 }
 
+// agreement counts what lies within 1e-3 of the recording. What is 3e-2 away, or not a number, is an error: a value that float8 rounds the
+// other way moves its token by about a percent.
+type agreement struct {
+	testing.TB
+	near, compared int
+	worst          float64
+}
+
+func (a *agreement) compare(what, layer string, step int, got, want float32) {
+	d := 0.0
+	if got != want {
+		d = math.Abs(float64(got)-float64(want)) / math.Abs(float64(want))
+	}
+	if a.compared++; d <= 1e-3 {
+		a.near++
+	}
+	if a.worst = max(a.worst, d); !(d <= 3e-2) {
+		a.Errorf("step %d, input of %q: %s %v, recorded %v", step, layer, what, got, want)
+	}
+}
+
+func (a *agreement) want(part float64) {
+	a.Helper()
+	if got := float64(a.near) / float64(a.compared); !(got >= part) {
+		a.Errorf("%.1f%% of %d values are within 1e-3 of the recording, want %.0f%%", 100*got, a.compared, 100*part)
+	}
+}
+
+func (a *agreement) String() string {
+	return fmt.Sprintf("%d of %d within 1e-3, worst %.1e", a.near, a.compared, a.worst)
+}
+
+// stepLoss is calibrate.Options.Outputs that appends the mean cross-entropy of each batch to losses; labels are those of step+first.
+func stepLoss(t testing.TB, m *graph.Model, data *samples.Set, first int, losses *[]float64) func(int, map[string]runtime.Value) error {
+	return func(step int, values map[string]runtime.Value) error {
+		labels, err := data.Aligned("calib_labels", first+step)
+		if err != nil {
+			return err
+		}
+		sum, n := crossEntropy(t, values[m.Graph.Outputs[0].Name].Tensor, labels)
+		*losses = append(*losses, sum/float64(n))
+		return nil
+	}
+}
+
+// oneStep is a single batch of a set.
+type oneStep struct {
+	*samples.Set
+	step int
+}
+
+func (o oneStep) Steps() int   { return 1 }
+func (o oneStep) Rows(int) int { return o.Set.Rows(o.step) }
+func (o oneStep) Batch(ctx context.Context, _, lo, hi int) (map[string]*tensor.Tensor, error) {
+	return o.Set.Batch(ctx, o.step, lo, hi)
+}
+
+// recordedState gives m the scales and histories that were recorded after a step.
+func recordedState(t testing.TB, m *graph.Model, recorded map[string]map[string]goldenState) {
+	t.Helper()
+	put := func(name string, x *tensor.Tensor) {
+		i := m.Graph.Initializer(name)
+		if i == nil || i.Tensor.DType != x.DType {
+			t.Fatalf("state %q: no initializer of %s", name, x.DType)
+		}
+		x.Shape = i.Tensor.Shape
+		if _, err := x.Bytes(); err != nil {
+			t.Fatalf("state %q: %v", name, err)
+		}
+		i.Tensor = x
+	}
+	layers := 0
+	graph.WalkNodes(m.Graph.Nodes, func(n *graph.Node) {
+		if !ops.IsFloat8Linear(n) {
+			return
+		}
+		l, err := ops.ReadLayer(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, w := recorded[ops.LayerName(n)]["input"], recorded[ops.LayerName(n)]["weight"]
+		put(l.ScaleInput, tensor.Float32s(nil, in.Scale))
+		put(l.AmaxHistoryInput, tensor.Float32s(nil, in.History...))
+		put(l.ScaleWeight, tensor.Float32s(nil, w.Scale))
+		put(l.AmaxHistoryWeight, tensor.Float32s(nil, w.History...))
+		put(l.Initialized, tensor.Bools(nil, true))
+		layers++
+	})
+	if layers != len(recorded) {
+		t.Fatalf("%d layers, recorded %d", layers, len(recorded))
+	}
+}
+
+// TestLlamaStepsAsTheReferenceLibrary runs every step from the state that float8_experimental recorded before it, so that a step answers for itself
+// alone. The first begins as conversion left the model.
+//
+// A value next to the middle between two float8 numbers may still be rounded the other way, and what comes after it in the step moves. So
+// it is wherever the last bits of float32 are not those of the recording: the library itself, with the same weights and in the
+// same versions, has 97.0% of the amaxes within 1e-3 on a CPU (this engine 95.3%), and with one bit of noise in half of all results of the
+// recording's own operators 90.9% to 99.1%, in 40 draws, with losses up to 1.8e-3 off.
+func TestLlamaStepsAsTheReferenceLibrary(t *testing.T) {
+	if testing.Short() {
+		t.Skip("eight batches of llama take seconds")
+	}
+	want := readGolden(t, "llama")
+	recipe := scaling.DefaultRecipe()
+	recipe.HistoryLen = want.HistoryLen
+	m := convert(t, openModel(t, "llama", "model.onnx"), rewrite.Options{Recipe: recipe, Weights: rewrite.OriginalWeights})
+	data := openData(t, m, "llama", "calib_", want.Batch, want.Steps)
+	amaxes, all := &agreement{TB: t}, &agreement{TB: t}
+	var losses []float64
+	for step, recorded := range want.Delayed.Steps {
+		if step > 0 {
+			recordedState(t, m, want.Delayed.Steps[step-1].Layers)
+		}
+		res, err := calibrate.Run(context.Background(), m, cpu.New(), oneStep{data, step}, calibrate.Options{NoAmaxInit: true,
+			Outputs: stepLoss(t, m, data, step, &losses)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := math.Abs(losses[step] - recorded.Loss); !(d <= 2e-3) {
+			t.Errorf("step %d: loss %.6f, recorded %.6f", step, losses[step], recorded.Loss)
+		}
+		for _, l := range res.Layers {
+			in, w := recorded.Layers[l.Name]["input"], recorded.Layers[l.Name]["weight"]
+			if !slices.Equal(l.Weight.History, w.History) || l.Weight.Amaxes[0] != w.Amax || l.Weight.Scales[0] != w.Scale {
+				t.Errorf("step %d, weight of %q: history %v and scale %v, recorded %v and %v", step, l.Name, l.Weight.History, l.Weight.Scales[0], w.History, w.Scale)
+			}
+			amaxes.compare("amax", l.Name, step, l.Input.Amaxes[0], in.Amax)
+			all.compare("amax", l.Name, step, l.Input.Amaxes[0], in.Amax)
+			all.compare("scale", l.Name, step, l.Input.Scales[0], in.Scale)
+			for i, a := range in.History {
+				all.compare("history", l.Name, step, l.Input.History[i], a)
+			}
+		}
+	}
+	if amaxes.compared != 29*8 || all.compared != 29*8*6 {
+		t.Errorf("%d amaxes and %d values compared", amaxes.compared, all.compared)
+	}
+	amaxes.want(0.90)
+	all.want(0.95)
+	t.Logf("amaxes: %s; with histories and scales: %s; losses %.5f", amaxes, all, losses)
+}
+
 // TestLlamaFollowsTheReferenceLibrary calibrates llama as float8_experimental did: original weights, history 4, no amax
 // initialization. Weights agree exactly, and so does the first step, in every layer, but for the last bits of float32.
 //
-// From then on a value next to the middle between two float8 numbers may be rounded the other way, which moves its token by about a
-// percent, and every later layer with it. How many values of the inputs agree is then a matter of few such cases: multiplying the
-// embeddings by 1 + 1e-7·N(0,1) changes the part within 1e-3 of the recording, in ONNX Runtime on the same rewritten model, to anything
-// from 76% to 92% (and of two such runs among themselves from 78% to 100%), and a step's loss by up to 2.7e-3. Unchanged, ONNX Runtime
-// 1.32 has 76% and this engine 78%. The bounds below are what is left to assert.
+// From then on a step's few values that float8 rounds the other way become a scale's difference, which rounds a percent of all values
+// of the next four steps otherwise. How far a run then follows the recording is the hazard of its first few ties. The recording is of an
+// NVIDIA H200 with eager attention, which repeats it bit for bit; part of the inputs' values that others have within 1e-3:
+//
+//	the library there, with PyTorch's fused attention      82% (memory-efficient kernels: 77%)
+//	the library on a CPU, eager and fused                  80%, 79%
+//	all operators in float64 there                         77%
+//	there, but cosines and sines rounded correctly         80%
+//	there, one bit of noise in half of all results         74% to 93%, median 79%, in 40 draws (losses off by up to 3.3e-3)
+//	ONNX Runtime 1.32 on the rewritten model               76%
+//	this engine                                            78%
+//
+// So the bounds are those of noise in the last bit. TestLlamaStepsAsTheReferenceLibrary has the narrow ones.
 func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("eight batches of llama take seconds")
@@ -140,16 +297,7 @@ func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 	m := convert(t, openModel(t, "llama", "model.onnx"), rewrite.Options{Recipe: recipe, Weights: rewrite.OriginalWeights})
 	data := openData(t, m, "llama", "calib_", want.Batch, want.Steps)
 	var losses []float64
-	res, err := calibrate.Run(context.Background(), m, cpu.New(), data, calibrate.Options{NoAmaxInit: true,
-		Outputs: func(step int, values map[string]runtime.Value) error {
-			labels, err := data.Aligned("calib_labels", step)
-			if err != nil {
-				return err
-			}
-			sum, n := crossEntropy(t, values[m.Graph.Outputs[0].Name].Tensor, labels)
-			losses = append(losses, sum/float64(n))
-			return nil
-		}})
+	res, err := calibrate.Run(context.Background(), m, cpu.New(), data, calibrate.Options{NoAmaxInit: true, Outputs: stepLoss(t, m, data, 0, &losses)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,24 +305,11 @@ func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 		t.Fatalf("%d layers in %d steps, want 29 in 8", len(res.Layers), res.Steps)
 	}
 	for step, loss := range losses {
-		if d := math.Abs(loss - want.Delayed.Steps[step].Loss); !(d <= 4e-3) || step == 0 && !(d <= 2e-4) {
+		if d := math.Abs(loss - want.Delayed.Steps[step].Loss); !(d <= 4e-3) || step == 0 && !(d <= 5e-4) {
 			t.Errorf("step %d: loss %.6f, recorded %.6f", step, loss, want.Delayed.Steps[step].Loss)
 		}
 	}
-	compared, near, worst := 0, 0, 0.0
-	compare := func(what string, got, want float32) {
-		compared++
-		d := 0.0
-		if got != want {
-			d = math.Abs(float64(got)-float64(want)) / math.Abs(float64(want))
-		}
-		if d <= 1e-3 {
-			near++
-		}
-		if worst = max(worst, d); !(d <= 3e-2) {
-			t.Errorf("%s: got %v, recorded %v", what, got, want)
-		}
-	}
+	inputs := &agreement{TB: t}
 	for _, l := range res.Layers {
 		for step, recorded := range want.Delayed.Steps {
 			in, w := recorded.Layers[l.Name]["input"], recorded.Layers[l.Name]["weight"]
@@ -187,14 +322,14 @@ func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 			if d := math.Abs(float64(l.Input.Amaxes[step]-in.Amax)) / float64(in.Amax); step == 0 && !(d <= 1e-6) {
 				t.Errorf("first step, input of %q: amax %v, recorded %v", l.Name, l.Input.Amaxes[step], in.Amax)
 			}
-			compare(l.Name+" amax", l.Input.Amaxes[step], in.Amax)
-			compare(l.Name+" scale", l.Input.Scales[step], in.Scale)
+			inputs.compare("amax", l.Name, step, l.Input.Amaxes[step], in.Amax)
+			inputs.compare("scale", l.Name, step, l.Input.Scales[step], in.Scale)
 			for i, a := range in.History {
 				got := float32(0)
 				if i <= step {
 					got = l.Input.Amaxes[step-i]
 				}
-				compare(l.Name+" history", got, a)
+				inputs.compare("history", l.Name, step, got, a)
 			}
 		}
 		last := want.Delayed.Steps[7].Layers[l.Name]
@@ -207,9 +342,7 @@ func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 			}
 		}
 	}
-	if part := float64(near) / float64(compared); part < 0.7 {
-		t.Errorf("%.1f%% of %d values of the inputs are within 1e-3 of the recording, want 70%%", 100*part, compared)
-	}
+	inputs.want(0.70)
 	if res.GradOutput != calibrate.GradInitial {
 		t.Errorf("the gradients' state is %q, want %q", res.GradOutput, calibrate.GradInitial)
 	}
@@ -217,7 +350,7 @@ func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 	if math.Abs(val-want.Delayed.ValLoss) > 2e-3 {
 		t.Errorf("evaluation loss %.6f, recorded %.6f", val, want.Delayed.ValLoss)
 	}
-	t.Logf("%d of %d values within 1e-3, worst %.2e; evaluation loss %.6f, recorded %.6f; losses %.5f", near, compared, worst, val, want.Delayed.ValLoss, losses)
+	t.Logf("inputs: %s; evaluation loss %.6f, recorded %.6f; losses %.5f", inputs, val, want.Delayed.ValLoss, losses)
 }
 
 // evaluate is the mean cross-entropy over the evaluation rows.
