@@ -147,6 +147,9 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	defer func() { err = workers.leave(ctx, err) }()
 	if workers.rank() > 0 {
 		stdout, stderr, o.quiet = io.Discard, io.Discard, true
+	} else if workers.size() > 1 {
+		// Launchers give their processes a terminal, whatever their own output is.
+		stdout, stderr = struct{ io.Writer }{stdout}, struct{ io.Writer }{stderr}
 	}
 	if workers.rank() == 0 {
 		if err := o.probeAll(in); err != nil {

@@ -381,7 +381,7 @@ func (c *calibrationRun) processes(t *testing.T) {
 	t.Run("one table, whatever the number of processes", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "out.onnx")
 		r := c.mpirun(t, 2, nil, append([]string{"calibrate", filepath.Join(dir, "digits.onnx"), "-o", out}, digits...)...)
-		if r.code() != exitDone || strings.Count(r.stdout, "digits.onnx → out.onnx") != 1 || strings.Count(r.stderr, "plan: ") != 1 {
+		if r.code() != exitDone || strings.Count(r.stdout, "digits.onnx → out.onnx") != 1 || strings.Count(r.stderr, "plan: ") != 1 || strings.Contains(r.stdout, "\x1b") {
 			t.Errorf("%s: prints\n%s\n%s", r.state, r.stdout, r.stderr)
 		}
 	})
