@@ -1,0 +1,45 @@
+package kernels
+
+import "github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
+
+// Norm is a normalization of rows×cols values of type T (F32 or BF16).
+type Norm struct {
+	T                    Type
+	Center               bool // LayerNorm; else RMSNorm
+	X, Residual          driver.Ptr
+	Sum, Y               driver.Ptr // x + residual, and the result; either may be 0
+	Codes                Codes
+	Weight, Bias         driver.Ptr // cols values each; either may be 0
+	WeightType, BiasType Type       // F32, F16 or BF16
+	Rows, Cols           int64
+	Epsilon              float32
+}
+
+// Normalize computes y = (h - mean)/sqrt(var + epsilon)·weight + bias of h = x + residual, rounded to its type; without Center the mean
+// is 0 and the variance the mean square.
+func (s *Set) Normalize(n Norm, stream driver.Stream) error {
+	kernel := "rms_norm"
+	if n.Center {
+		kernel = "layer_norm"
+	}
+	if n.T != F32 && n.T != BF16 {
+		return &TypeError{kernel, "input", n.T}
+	}
+	if n.Weight != 0 && n.WeightType.suffix() == "" {
+		return &TypeError{kernel, "weight", n.WeightType}
+	}
+	if n.Bias != 0 && n.BiasType.suffix() == "" {
+		return &TypeError{kernel, "bias", n.BiasType}
+	}
+	ld, err := n.Codes.check(kernel, n.Cols)
+	if err != nil {
+		return err
+	}
+	l, err := rows(kernel, n.Rows, n.Cols, 1024, stream)
+	if err != nil {
+		return err
+	}
+	return launch(s, kernel+"_"+n.T.suffix(), l, &normArgs{x: n.X, residual: n.Residual, sum: n.Sum, y: n.Y, codes: n.Codes.To,
+		weight: n.Weight, bias: n.Bias, scale: n.Codes.Scale, amax: n.Codes.Amax, rows: n.Rows, cols: n.Cols, codeLd: ld,
+		epsilon: n.Epsilon, weightType: n.WeightType, biasType: n.BiasType, format: n.Codes.Format})
+}

@@ -1,0 +1,84 @@
+package kernels
+
+import (
+	"strings"
+	"unsafe"
+)
+
+// Entry is a kernel as the PTX has it.
+type Entry struct {
+	Name     string
+	Module   string // the source file, without its ending
+	ArgBytes int    // size of the struct that it takes by value
+	Threads  int    // the largest block that it is made for
+}
+
+// family is the kernels that one pattern names: each %t is a type's part of a name, %f that of a float8 format.
+type family struct {
+	module, pattern string
+	args            uintptr
+	threads         int
+	types           []Type
+}
+
+var families = []family{
+	{"cast", "cast_%f_%t", unsafe.Sizeof(castArgs{}), 256, []Type{F32, F16, BF16}},
+	{"cast", "cast_count_%f_%t", unsafe.Sizeof(castArgs{}), 256, []Type{F32, F16, BF16}},
+	{"cast", "cast_padded_%t", unsafe.Sizeof(padArgs{}), 256, []Type{F32, F16, BF16}},
+	{"cast", "amax_%t", unsafe.Sizeof(castArgs{}), 256, []Type{F32, F16, BF16}},
+	{"cast", "decode_%f_%t", unsafe.Sizeof(decodeArgs{}), 256, []Type{F32, F16, BF16}},
+	{"cast", "convert_float_%t", unsafe.Sizeof(convertArgs{}), 256, []Type{F16, BF16}},
+	{"cast", "convert_f16_%t", unsafe.Sizeof(convertArgs{}), 256, []Type{F32, BF16}},
+	{"cast", "convert_bf16_%t", unsafe.Sizeof(convertArgs{}), 256, []Type{F32, F16}},
+	{"cast", "scale_from_amax", unsafe.Sizeof(scaleArgs{}), 256, nil},
+	{"norm", "rms_norm_%t", unsafe.Sizeof(normArgs{}), 1024, []Type{F32, BF16}},
+	{"norm", "layer_norm_%t", unsafe.Sizeof(normArgs{}), 1024, []Type{F32, BF16}},
+	{"activation", "silu_mul_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"activation", "silu_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"activation", "gelu_erf_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"activation", "gelu_tanh_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"activation", "relu_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"activation", "add_%t", unsafe.Sizeof(actArgs{}), 256, []Type{F32, BF16}},
+	{"chain", "chain", unsafe.Sizeof(chainArgs{}), 256, nil},
+	{"softmax", "softmax_%t", unsafe.Sizeof(softmaxArgs{}), 512, []Type{F32, BF16}},
+	{"reduce", "reduce_rows_%t", unsafe.Sizeof(reduceArgs{}), 1024, []Type{F32, BF16}},
+	{"reduce", "reduce_columns_%t", unsafe.Sizeof(reduceArgs{}), 256, []Type{F32, BF16}},
+	{"move", "copy_1", unsafe.Sizeof(copyArgs{}), 256, nil},
+	{"move", "copy_2", unsafe.Sizeof(copyArgs{}), 256, nil},
+	{"move", "copy_4", unsafe.Sizeof(copyArgs{}), 256, nil},
+	{"move", "copy_8", unsafe.Sizeof(copyArgs{}), 256, nil},
+	{"move", "copy_16", unsafe.Sizeof(copyArgs{}), 256, nil},
+	{"move", "transpose_1", unsafe.Sizeof(transposeArgs{}), 256, nil},
+	{"move", "transpose_2", unsafe.Sizeof(transposeArgs{}), 256, nil},
+	{"move", "transpose_4", unsafe.Sizeof(transposeArgs{}), 256, nil},
+	{"move", "transpose_8", unsafe.Sizeof(transposeArgs{}), 256, nil},
+	{"move", "gather", unsafe.Sizeof(gatherArgs{}), 256, nil},
+	{"rotary", "rotary_%t", unsafe.Sizeof(rotaryArgs{}), 256, []Type{F32, BF16}},
+	{"attention", "attention_any_%t", unsafe.Sizeof(attentionArgs{}), 256, []Type{F32, BF16}},
+	{"attention", "attention_mma_64_%t", unsafe.Sizeof(attentionArgs{}), 128, []Type{BF16}},
+	{"attention", "attention_mma_128_%t", unsafe.Sizeof(attentionArgs{}), 128, []Type{BF16}},
+}
+
+// Table lists every kernel.
+func Table() []Entry {
+	var out []Entry
+	for _, f := range families {
+		names := []string{f.pattern}
+		if f.types != nil {
+			names = names[:0]
+			for _, t := range f.types {
+				names = append(names, strings.ReplaceAll(f.pattern, "%t", t.suffix()))
+			}
+		}
+		for _, n := range names {
+			if !strings.Contains(n, "%f") {
+				out = append(out, Entry{n, f.module, int(f.args), f.threads})
+				continue
+			}
+			for _, format := range []Type{E4M3, E5M2} {
+				out = append(out, Entry{strings.ReplaceAll(n, "%f", format.format()), f.module, int(f.args), f.threads})
+			}
+		}
+	}
+	return out
+}
