@@ -101,6 +101,8 @@ func (o *calibrateOptions) check(in string) error {
 		return hint(usagef("--checkpoint-every: got %d, want 0 or more", o.every), "--checkpoint-every 16")
 	case o.logits != "" && o.labels == "":
 		return hint(usagef("--logits says which output --labels judges, and there is no --labels"), "--labels ARRAY")
+	case o.shard != "" && o.labels != "":
+		return hint(usagef("--labels judges whole batches, and a shard has a part of them"), "fp8rewrite verify judges what merge makes of the shards")
 	case o.shard != "" && o.freeze:
 		return hint(usagef("--freeze stores final scales, which a shard does not have"), "fp8rewrite merge --freeze freezes what the shards make together")
 	}
@@ -247,7 +249,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	}
 	judged := ""
 	if c.labels != "" {
-		if c.workers.size() > 1 || c.opt.Shard.Count > 1 {
+		if c.workers.size() > 1 {
 			return hint(usagef("--labels judges whole batches, and each process has a part of them"), "fp8rewrite verify judges the calibrated model")
 		}
 		var err error
