@@ -27,7 +27,7 @@ func (d *deviceOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&d.device, "device", "auto", "engine: auto, cpu (embedded), or ort (an ONNX Runtime library of yours)")
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
-	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, such as 512MB or 4GB (default: no bound)")
+	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
 	completeWords(cmd, "device", "auto", "cpu", "ort")
 }
 
