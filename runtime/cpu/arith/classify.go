@@ -3,7 +3,6 @@ package arith
 import (
 	"math"
 
-	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -37,7 +36,7 @@ func test(d tensor.DType, ask func(float64) bool) map1 {
 			}
 		})
 	}
-	if f := float8Format(d); f.Valid() {
+	if f, ok := kernel.Float8Format(d); ok {
 		var table [256]uint8
 		for i := range table {
 			table[i] = truth(ask(float64(f.Decode(uint8(i)))))
@@ -72,19 +71,4 @@ func makeIsInf(s *kernel.Site) (kernel.Func, error) {
 			return positive && v > math.MaxFloat64 || negative && v < -math.MaxFloat64
 		})
 	}), nil
-}
-
-// float8Format is the format of a float8 type; not Valid for other types.
-func float8Format(d tensor.DType) float8.Format {
-	switch d {
-	case tensor.Float8E4M3FN:
-		return float8.E4M3FNFormat
-	case tensor.Float8E4M3FZ:
-		return float8.E4M3FNUZFormat
-	case tensor.Float8E5M2:
-		return float8.E5M2Format
-	case tensor.Float8E5M2FZ:
-		return float8.E5M2FNUZFormat
-	}
-	return 0
 }

@@ -149,7 +149,8 @@ func loadFloat32(dst []float32, t *kernel.Tensor, lo int) {
 	case tensor.Uint8, tensor.Bool, tensor.Uint4, tensor.Uint2:
 		assign(dst, kernel.Of[uint8](t)[lo:hi])
 	default:
-		float8.DecodeFloat32(dst, kernel.Of[uint8](t)[lo:hi], float8Format(t.DType), 1)
+		f, _ := kernel.Float8Format(t.DType)
+		float8.DecodeFloat32(dst, kernel.Of[uint8](t)[lo:hi], f, 1)
 	}
 }
 
@@ -260,7 +261,8 @@ func storeFloat32(t *kernel.Tensor, lo int, v []float32, how narrowing) {
 			storeTruncated(t, lo, v)
 			return
 		}
-		storeFloat8(kernel.Of[uint8](t)[lo:hi], v, float8Format(t.DType), how.overflow)
+		f, _ := kernel.Float8Format(t.DType)
+		storeFloat8(kernel.Of[uint8](t)[lo:hi], v, f, how.overflow)
 	}
 }
 

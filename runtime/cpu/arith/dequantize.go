@@ -38,7 +38,7 @@ func makeDequantize(s *kernel.Site) (kernel.Func, error) {
 		if x.DType == tensor.Int32 {
 			whole = true
 		}
-		if !whole && !float8Format(x.DType).Valid() && x.DType != tensor.Float4E2M1 {
+		if !whole && !x.DType.IsFloat8() && x.DType != tensor.Float4E2M1 {
 			return typeError(0, x.DType)
 		}
 		if zero != nil {

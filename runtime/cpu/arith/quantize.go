@@ -115,7 +115,7 @@ type quantizer struct {
 
 func (q *quantizer) run(c *kernel.Call, x, scale, zero *kernel.Tensor) error {
 	lo, hi, whole := quantizeRange(q.to)
-	if !whole && !float8Format(q.to).Valid() && q.to != tensor.Float4E2M1 {
+	if !whole && !q.to.IsFloat8() && q.to != tensor.Float4E2M1 {
 		return fmt.Errorf("no quantization to %s", q.to)
 	}
 	scales, err := asType(c, scale, tensor.Float64)

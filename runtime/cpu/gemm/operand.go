@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
@@ -80,21 +81,6 @@ func sizeOf(d tensor.DType) int {
 	return 0
 }
 
-// formatOf is the float8 format of an element type, 0 for others.
-func formatOf(d tensor.DType) float8.Format {
-	switch d {
-	case tensor.Float8E4M3FN:
-		return float8.E4M3FNFormat
-	case tensor.Float8E4M3FZ:
-		return float8.E4M3FNUZFormat
-	case tensor.Float8E5M2:
-		return float8.E5M2Format
-	case tensor.Float8E5M2FZ:
-		return float8.E5M2FNUZFormat
-	}
-	return 0
-}
-
 // view is bytes as elements. Memory from a file may be unaligned, which the supported processors allow.
 func view[T any](b []byte) []T {
 	var z T
@@ -140,7 +126,8 @@ func (o *Operand) widen(dst []float32, at, n, step int, scale float32) {
 			dst[i] = float8.BFloat16(src[i*step]).Float32()
 		}
 	default:
-		f, src := formatOf(o.DType), o.Bytes[at:]
+		f, _ := kernel.Float8Format(o.DType)
+		src := o.Bytes[at:]
 		if step == 1 {
 			decode(dst, src[:n], f, scale)
 			return

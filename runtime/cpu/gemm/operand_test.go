@@ -29,7 +29,7 @@ func as(d tensor.DType, v []float32) (bytes []byte, held []float32) {
 		float8.WidenBFloat16(held, b)
 		return bytes16(b), held
 	}
-	f := formatOf(d)
+	f, _ := kernel.Float8Format(d)
 	bytes = make([]byte, len(v))
 	for i, x := range v {
 		bytes[i] = f.Encode(x, float8.Saturate)

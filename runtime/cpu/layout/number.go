@@ -17,19 +17,6 @@ type number interface {
 // float4 are the values of float4e2m1 by code.
 var float4 = [16]float64{0, 0.5, 1, 1.5, 2, 3, 4, 6, math.Copysign(0, -1), -0.5, -1, -1.5, -2, -3, -4, -6}
 
-// format is the float8 format of an element type that holds values.
-func format(d tensor.DType) float8.Format {
-	switch d {
-	case tensor.Float8E4M3FN:
-		return float8.E4M3FNFormat
-	case tensor.Float8E4M3FZ:
-		return float8.E4M3FNUZFormat
-	case tensor.Float8E5M2:
-		return float8.E5M2Format
-	}
-	return float8.E5M2FNUZFormat
-}
-
 // numbers are the elements as float64, which holds every real type but the largest 64-bit integers exactly.
 func numbers(t *kernel.Tensor) ([]float64, error) {
 	out := make([]float64, t.Len())
@@ -71,7 +58,7 @@ func load(dst []float64, t *kernel.Tensor) error {
 			dst[i] = float64(v.Float32())
 		}
 	case tensor.Float8E4M3FN, tensor.Float8E4M3FZ, tensor.Float8E5M2, tensor.Float8E5M2FZ:
-		f := format(t.DType)
+		f, _ := kernel.Float8Format(t.DType)
 		for i, v := range kernel.Of[uint8](t) {
 			dst[i] = float64(f.Decode(v))
 		}
@@ -144,7 +131,7 @@ func store(dst *kernel.Tensor, src []float64, whole toInteger) error {
 			d[i] = float8.BFloat16FromFloat32(float32(src[i]))
 		}
 	case tensor.Float8E4M3FN, tensor.Float8E4M3FZ, tensor.Float8E5M2, tensor.Float8E5M2FZ:
-		f := format(dst.DType)
+		f, _ := kernel.Float8Format(dst.DType)
 		for i, d := 0, kernel.Of[uint8](dst); i < len(d); i++ {
 			d[i] = f.Encode(float32(src[i]), float8.Saturate)
 		}

@@ -38,7 +38,7 @@ func newPerLine(what string, t *kernel.Tensor, lines, matrices int) (perLine, er
 			p.values = append(p.values, float32(v))
 		}
 	default:
-		if f := formatOf(t.DType); f != 0 {
+		if f, ok := kernel.Float8Format(t.DType); ok {
 			for _, v := range t.Bytes {
 				p.values = append(p.values, f.Decode(v))
 			}
@@ -62,20 +62,6 @@ func (p *perLine) of(matrix, line int) float32 {
 		return p.values[line]
 	}
 	return p.values[matrix*p.lines+line]
-}
-
-func formatOf(d tensor.DType) float8.Format {
-	switch d {
-	case tensor.Float8E4M3FN:
-		return float8.E4M3FNFormat
-	case tensor.Float8E4M3FZ:
-		return float8.E4M3FNUZFormat
-	case tensor.Float8E5M2:
-		return float8.E5M2Format
-	case tensor.Float8E5M2FZ:
-		return float8.E5M2FNUZFormat
-	}
-	return 0
 }
 
 // shifted is an 8-bit tensor less its zero points as float32, in memory that the caller gives back.
@@ -238,12 +224,12 @@ func qLinearMatMul(c *kernel.Call) error {
 		return err
 	}
 	defer kernel.Release(sums)
-	float := formatOf(a.DType) != 0
+	float := a.DType.IsFloat8()
 	if float {
 		for i, z := range []*kernel.Tensor{in[2], in[5], zeroY} {
 			if v, err := newPerLine("a zero point", z, z.Len(), 1); err != nil {
 				return err
-			} else if formatOf(z.DType) != 0 {
+			} else if z.DType.IsFloat8() {
 				for _, x := range v.values {
 					if x != 0 {
 						return fmt.Errorf("zero point %d is %g: float8 has none but 0", i, x)
@@ -256,11 +242,12 @@ func qLinearMatMul(c *kernel.Call) error {
 	} else if err := integerProduct(c, p, a, b, in[2], in[5], kernel.Of[int32](sums)); err != nil {
 		return err
 	}
-	rowsA, format := p.rowsA(), formatOf(out.DType)
+	rowsA := p.rowsA()
+	format, coded := kernel.Float8Format(out.DType)
 	lo, hi := -128.0, 127.0
 	if out.DType == tensor.Uint8 {
 		lo, hi = 0, 255
-	} else if format == 0 && out.DType != tensor.Int8 {
+	} else if !coded && out.DType != tensor.Int8 {
 		return fmt.Errorf("the zero point of the result is %s, want int8, uint8 or float8", zeroY)
 	}
 	c.Pool.For(p.batch*p.m, max(1, 1<<14/p.n), func(first, last int) {
@@ -280,7 +267,7 @@ func qLinearMatMul(c *kernel.Call) error {
 				} else {
 					v = float64(kernel.Of[int32](sums)[at]) * float64(factor)
 				}
-				if format != 0 {
+				if coded {
 					out.Bytes[at] = format.Encode(float32(v), float8.Saturate)
 				} else {
 					out.Bytes[at] = byte(int(clamp(math.RoundToEven(v+float64(zy.values[0])), lo, hi)))
