@@ -1,0 +1,164 @@
+package kernels
+
+import (
+	"io/fs"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels/internal/nvrtc"
+)
+
+// sources are the names of the kernels' files, without their ending.
+func sources(t *testing.T) []string {
+	t.Helper()
+	found, err := fs.Glob(os.DirFS("source"), "*.cu")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("sources: %v, %v", found, err)
+	}
+	for i := range found {
+		found[i] = strings.TrimSuffix(found[i], ".cu")
+	}
+	return found
+}
+
+func TestPTXComesFromTheSources(t *testing.T) {
+	names := sources(t)
+	for _, name := range names {
+		text, err := nvrtc.Expand(os.DirFS("source"), name+".cu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := moduleImage(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		first, _, _ := strings.Cut(string(image), "\n")
+		if want := nvrtc.Header(text); first+"\n" != want {
+			t.Errorf("ptx/%s.ptx is not of this source: run go generate\ngot  %s\nwant %s", name, first, want)
+		}
+	}
+	made, err := fs.Glob(ptx, "ptx/*.ptx")
+	if err != nil || len(made) != len(names) {
+		t.Errorf("%d PTX files for %d sources, %v", len(made), len(names), err)
+	}
+}
+
+func TestPTXIsWhatNVRTCWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles every kernel: skipped by -short")
+	}
+	lib, err := nvrtc.Open()
+	if err != nil {
+		t.Skipf("no NVRTC here: %v", err)
+	}
+	version, err := lib.Version()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version != nvrtc.Pinned {
+		t.Skipf("NVRTC %s here, the PTX is of %s", version, nvrtc.Pinned)
+	}
+	for _, name := range sources(t) {
+		text, err := nvrtc.Expand(os.DirFS("source"), name+".cu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := lib.Compile(name+".cu", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := moduleImage(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimPrefix(string(image), nvrtc.Header(text)); got != want {
+			t.Errorf("ptx/%s.ptx is not what NVRTC %s writes", name, version)
+		}
+	}
+}
+
+func TestCompilerTellsAnError(t *testing.T) {
+	lib, err := nvrtc.Open()
+	if err != nil {
+		t.Skipf("no NVRTC here: %v", err)
+	}
+	if _, err := lib.Compile("bad.cu", "extern \"C\" __global__ void f() { nothing(); }"); err == nil || !strings.Contains(err.Error(), "nothing") {
+		t.Errorf("error %v, want one that names the unknown function", err)
+	}
+}
+
+var (
+	entryLine = regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(\n\s*\.param \.align 8 \.b8 \w+\[(\d+)\]\n\)\n\.maxntid (\d+), 1, 1`)
+	anyEntry  = regexp.MustCompile(`(?m)^\.visible \.entry`)
+	version   = regexp.MustCompile(`(?m)^\.version (.*)\n\.target (.*)$`)
+)
+
+func TestTableIsThatOfThePTX(t *testing.T) {
+	table := map[string]Entry{}
+	for _, e := range Table() {
+		if _, twice := table[e.Name]; twice {
+			t.Errorf("kernel %q twice in the table", e.Name)
+		}
+		table[e.Name] = e
+	}
+	for _, module := range sources(t) {
+		image, err := moduleImage(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := version.FindSubmatch(image); m == nil || string(m[1]) != "8.1" || string(m[2]) != "sm_89" {
+			t.Errorf("%s: version and target %q, want 8.1 and sm_89", module, m)
+		}
+		found := entryLine.FindAllSubmatch(image, -1)
+		if all := len(anyEntry.FindAll(image, -1)); all != len(found) {
+			t.Errorf("%s: %d kernels, of which %d take one struct and limit their threads", module, all, len(found))
+		}
+		for _, m := range found {
+			name := string(m[1])
+			bytes, _ := strconv.Atoi(string(m[2]))
+			threads, _ := strconv.Atoi(string(m[3]))
+			if got, want := table[name], (Entry{name, module, bytes, threads}); got != want {
+				t.Errorf("table has %+v, the PTX %+v", got, want)
+			}
+			delete(table, name)
+		}
+	}
+	for name := range table {
+		t.Errorf("kernel %q of the table is in no PTX", name)
+	}
+}
+
+// TestInstructionsAreNumberedAlike reads the enumeration of chain.cu.
+func TestInstructionsAreNumberedAlike(t *testing.T) {
+	b, err := os.ReadFile("source/chain.cu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "enum {\n    OP_LOAD")
+	list, _, _ := strings.Cut("OP_LOAD"+rest, "}")
+	number := map[string]int{}
+	next := 0
+	for item := range strings.SplitSeq(list, ",") {
+		name, value, given := strings.Cut(strings.TrimSpace(item), " = ")
+		if given {
+			if next, err = strconv.Atoi(value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		number[name] = next
+		next++
+	}
+	for name, op := range map[string]Op{"OP_LOAD": OpLoad, "OP_SAVE": OpSave, "OP_RSUB": OpRSub, "OP_RPOW": OpRPow, "OP_EQUAL": OpEqual, "OP_KEEP_IF": OpKeepIf,
+		"OP_PRELU": OpPRelu, "OP_NEG": OpNeg, "OP_SIGMOID": OpSigmoid, "OP_SQUARE": OpSquare, "OP_ROUND_BF16": OpRoundBF16, "OP_RSQRT": OpRsqrt} {
+		if number[name] != int(op) {
+			t.Errorf("%s is %d in the source, %d here", name, number[name], op)
+		}
+	}
+	if len(number) != int(OpPRelu)+int(opEnd-OpNeg) {
+		t.Errorf("%d instructions in the source, %d here", len(number), int(OpPRelu)+int(opEnd-OpNeg))
+	}
+}
