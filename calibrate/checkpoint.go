@@ -79,6 +79,10 @@ func (c *Checkpoint) Marshal() ([]byte, error) {
 	return append([]byte(head), body...), nil
 }
 
+// IsCheckpoint reports whether bytes begin as those of a checkpoint do, of whatever version and however damaged: whether a file is this
+// program's to replace.
+func IsCheckpoint(b []byte) bool { return bytes.HasPrefix(b, []byte(checkpointMagic+" ")) }
+
 // UnmarshalCheckpoint reads what Marshal made. The error is a [CheckpointError]: bytes of something else, of another version, or
 // changed since.
 func UnmarshalCheckpoint(b []byte) (*Checkpoint, error) {

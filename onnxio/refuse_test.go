@@ -256,7 +256,7 @@ func TestDataInTwoPlacesIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, set := range map[string]func(*onnxpb.TensorProto){
-		"raw_data":   func(x *onnxpb.TensorProto) { x.RawData = make([]byte, 32) },
+		"raw_data":   func(x *onnxpb.TensorProto) { x.RawData, x.FloatData = make([]byte, 32), nil },
 		"float_data": func(x *onnxpb.TensorProto) { x.RawData, x.FloatData = nil, make([]float32, 8) },
 	} {
 		set(pb.Graph.Initializer[0])

@@ -1,6 +1,7 @@
 package samples
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 // Fingerprint identifies what the steps are made of: the inputs' names, and the type, shape and elements of what feeds them, wherever and
 // however they are stored, and how they are cut into steps. It reads all of it, and compares checksums that reading alone does not.
 // Two sets with one fingerprint give the same steps as far as both have them.
-func (s *Set) Fingerprint() (string, error) {
+func (s *Set) Fingerprint(ctx context.Context) (string, error) {
 	if s.closed {
 		return "", errClosed
 	}
@@ -38,8 +39,17 @@ func (s *Set) Fingerprint() (string, error) {
 				return "", fmt.Errorf("array %q: %s: %w", f.array.Name, p.file, err)
 			}
 		}
-		if err := f.array.each(func(b []byte) { h.Write(b) }); err != nil {
+		if err := f.array.each(func(b []byte) {
+			for len(b) > 0 && ctx.Err() == nil {
+				n := min(len(b), 1<<20)
+				h.Write(b[:n])
+				b = b[n:]
+			}
+		}); err != nil {
 			return "", fmt.Errorf("array %q: %w", f.array.Name, err)
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
 		}
 	}
 	for _, set := range s.sets {

@@ -262,7 +262,7 @@ func (s *Set) chooseRows() error {
 	s.batch = s.opt.BatchSize
 	var fixedBy *feed
 	elements := int64(0)
-	cut := false
+	var first *feed // that is cut
 	for _, f := range s.feeds {
 		if f.mode == whole && len(f.array.Shape) > 0 && !slices.Contains(s.opt.Whole, f.in.Name) {
 			s.note("input %q: array %q %s is given whole at every step", f.in.Name, f.array.Name, f.array)
@@ -270,7 +270,9 @@ func (s *Set) chooseRows() error {
 		if f.mode != byRows {
 			continue
 		}
-		cut = true
+		if first == nil {
+			first = f
+		}
 		n, err := f.array.Shape.Elements()
 		if err != nil {
 			return err
@@ -293,8 +295,8 @@ func (s *Set) chooseRows() error {
 		}
 		s.batch = fixed
 	}
-	if cut && elements == 0 {
-		return fmt.Errorf("%s: no rows for the inputs of the model", s.path)
+	if first != nil && elements == 0 {
+		return first.wrong("at least one row")
 	}
 	if s.batch == 0 {
 		s.batch = max(1, s.opt.DefaultBatch)

@@ -240,9 +240,10 @@ func (s *Set) add(name string, p *part) {
 // Names are the arrays in order of appearance.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Array is the array of this name, or of the prefix and this name.
+// Array is the array called the prefix and this name, or just so. The prefix comes first, as for inputs: of two splits in one file the one
+// that the inputs are from must win.
 func (s *Set) Array(name string) (*Array, error) {
-	for _, n := range []string{name, s.opt.Prefix + name} {
+	for _, n := range []string{s.opt.Prefix + name, name} {
 		if a, err := s.find(n); a != nil || err != nil {
 			return a, err
 		}

@@ -97,7 +97,7 @@ func TestEveryContainerGivesTheSameSteps(t *testing.T) {
 			if err != nil || !slices.Equal(numbers(t, part["y"]), []int64{5, 6}) || part["x"].Shape.String() != "[2,3]" {
 				t.Errorf("rows 1 to 3 of step 1: %v, %v", part, err)
 			}
-			print, err := s.Fingerprint()
+			print, err := s.Fingerprint(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestTheFingerprintSeesWhatMakesSteps(t *testing.T) {
 	print := func(in *graph.Value, x *tensor.Tensor, opt Options) string {
 		opt.Model = model(in)
 		s := open(t, putNpz(t, arrays{{Name: in.Name, Tensor: x}, {Name: "other", Tensor: rising(tensor.Int32, 3)}}), opt)
-		p, err := s.Fingerprint()
+		p, err := s.Fingerprint(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,8 +304,8 @@ func TestHowArraysAreCut(t *testing.T) {
 			err: []string{"got float32[5,4,3]", "want float32[batch]"}},
 		{name: "a scalar for a vector", in: model(named("x", f, "batch")), data: map[string][]int64{"x": {}},
 			err: []string{"got float32[]", "want float32[batch]"}},
-		{name: "no rows", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 3}}, err: []string{"no rows"}},
-		{name: "rows without elements", in: model(named("x", f, "batch", "n")), data: map[string][]int64{"x": {1 << 60, 0}}, err: []string{"no rows"}},
+		{name: "want at least one row", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 3}}, err: []string{"no rows"}},
+		{name: "rows without elements", in: model(named("x", f, "batch", "n")), data: map[string][]int64{"x": {1 << 60, 0}}, err: []string{"want at least one row"}},
 		{name: "an empty list", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 4, 3}}, err: []string{"at least one element"}},
 		{name: "an empty past", in: model(named("x", f, "batch"), named("p", f, "batch", "past")), data: map[string][]int64{"x": {4}, "p": {4, 0}},
 			opt: Options{BatchSize: 4}, steps: 1, rows: []int{4}, shape: map[string]string{"p": "[4,0]"}, batch: []string{"x", "p"}},
@@ -478,7 +478,7 @@ func TestStepsThatAreNotThere(t *testing.T) {
 	if _, err := s.Step(0); !errors.Is(err, errClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	if _, err := s.Fingerprint(); !errors.Is(err, errClosed) {
+	if _, err := s.Fingerprint(context.Background()); !errors.Is(err, errClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -555,7 +555,7 @@ func TestAFileThatIsCutShortMeanwhileIsAnError(t *testing.T) {
 	}
 	_, err := s.Step(0)
 	wantError(t, err, "x.npy", "cut short")
-	_, err = s.Fingerprint()
+	_, err = s.Fingerprint(context.Background())
 	wantError(t, err, "x.npy", "cut short")
 }
 
@@ -594,7 +594,7 @@ func TestTestSets(t *testing.T) {
 	if err != nil || step["x"].DType != tensor.Int64 || !slices.Equal(numbers(t, step["x"]), []int64{0, 1, 2}) {
 		t.Errorf("%v, %v", step, err)
 	}
-	first, err := s.Fingerprint()
+	first, err := s.Fingerprint(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -603,7 +603,7 @@ func TestTestSets(t *testing.T) {
 	if step, err := swapped.Step(0); err != nil || step["y"].DType != tensor.Float32 {
 		t.Errorf("%v, %v", step, err)
 	}
-	if p, err := swapped.Fingerprint(); err != nil || p == first {
+	if p, err := swapped.Fingerprint(context.Background()); err != nil || p == first {
 		t.Errorf("fingerprint %s, %v", p, err)
 	}
 	named := open(t, put(t, map[string][]byte{"input_0.pb": pb("", tensor.Float32, 3), "input_1.pb": pb("q", tensor.Int64, 3)}),

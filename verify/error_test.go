@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -110,5 +111,28 @@ func TestGates(t *testing.T) {
 		After: &Metric{Rows: 397, Loss: math.NaN()}}
 	if got := (Gates{MinSQNR: limit(0), MaxLossIncrease: limit(9)}).Check(bad); len(got) != 2 {
 		t.Errorf("%v: Inf in an output and a NaN loss keep no limit", got)
+	}
+}
+
+func TestALayerThatBreaksTheModelCostsMost(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	costs := []Cost{{Layer: "dear", Judged: true, LossIncrease: 0.1, Noise: 0.5}, {Layer: "broken", Judged: true, LossIncrease: nan, Noise: inf},
+		{Layer: "cheap", Judged: true, LossIncrease: 0.01}, {Layer: "helps", Judged: true, LossIncrease: -0.01, Noise: 0.7}}
+	slices.SortStableFunc(costs, dearer)
+	for i, want := range []string{"broken", "dear", "cheap", "helps"} {
+		if costs[i].Layer != want {
+			t.Errorf("place %d: %s, want %s", i, costs[i].Layer, want)
+		}
+	}
+	unjudged := []Cost{{Layer: "quiet", Noise: 0.1}, {Layer: "loud", Noise: 0.2}}
+	slices.SortStableFunc(unjudged, dearer)
+	if unjudged[0].Layer != "loud" {
+		t.Errorf("without labels %s leads, want the one with the larger noise", unjudged[0].Layer)
+	}
+}
+
+func TestLabelsThatAreNoClassesJudgeNothing(t *testing.T) {
+	if _, err := Judge(tensor.Float32s(tensor.Shape{1, 2}, 1, 2), tensor.Int64s(tensor.Shape{1}, -1)); err == nil {
+		t.Error("no error where every label is negative")
 	}
 }

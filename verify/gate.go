@@ -55,9 +55,9 @@ func (g Gates) Check(m *Measured) []Failure {
 		}
 	}
 	if g.MaxAccuracyDrop != nil {
-		// An accuracy is a quotient of counts: half a row is below any real difference and above any rounding.
-		slack := 0.5 / float64(m.Before.Rows)
-		if d := m.AccuracyDrop(); !(d <= *g.MaxAccuracyDrop+slack/1024) {
+		// An accuracy is a quotient of counts, and its difference is rounded: a thousandth of a row is below any real difference.
+		slack := 1e-3 / float64(m.Before.Rows)
+		if d := m.AccuracyDrop(); !(d <= *g.MaxAccuracyDrop+slack) {
 			out = append(out, Failure{"max-accuracy-drop", "", d, *g.MaxAccuracyDrop})
 		}
 	}

@@ -200,7 +200,10 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 		}
 		m.Layers = append(m.Layers, n)
 	}
-	if is.rows > 0 {
+	if v.opt.Labels != nil {
+		if is.rows == 0 {
+			return nil, errors.New("no label is a class: all are negative")
+		}
 		b, a := was.metric(), is.metric()
 		m.Before, m.After = &b, &a
 	}

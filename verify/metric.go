@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -81,6 +82,11 @@ func (k *task) add(logits, labels *tensor.Tensor) error {
 // Judge is the Metric of one batch. The error says what does not fit: the shape or type of one of them, or a label that is no class.
 func Judge(logits, labels *tensor.Tensor) (Metric, error) {
 	var k task
-	err := k.add(logits, labels)
-	return k.metric(), err
+	if err := k.add(logits, labels); err != nil {
+		return Metric{}, err
+	}
+	if k.rows == 0 {
+		return Metric{}, errors.New("no label is a class: all are negative")
+	}
+	return k.metric(), nil
 }

@@ -22,12 +22,14 @@ type Variants interface {
 // Cost is what one layer costs.
 type Cost struct {
 	Layer string
-	// Noise is the noise-to-signal ratio of the outputs, Σ error² / Σ reference² of the worst output, when this layer alone is float8.
+	// Noise is the noise-to-signal ratio of the outputs, Σ error² / Σ reference² of the worst output, when this layer alone is float8. It is
+	// infinite where an output has an Inf or NaN that the original has not.
 	Noise float64
-	// LossIncrease is what the loss gains when this layer alone is float8; NaN without labels.
+	// Judged is whether there were labels. Then LossIncrease is what the loss gains when this layer alone is float8, and Correct the change
+	// in correct rows, negative where rows are lost.
+	Judged       bool
 	LossIncrease float64
-	// Accuracy is the change in correct rows when this layer alone is float8, negative where rows are lost; 0 without labels.
-	Correct int64
+	Correct      int64
 }
 
 // SQNR is the cost as a ratio in dB.
@@ -47,22 +49,36 @@ func (v *Verifier) Sensitivity(ctx context.Context, variants Variants) ([]Cost, 
 		if err != nil {
 			return nil, fmt.Errorf("layer %q alone: %w", layer, err)
 		}
-		c := Cost{Layer: layer, LossIncrease: math.NaN()}
+		c := Cost{Layer: layer, Judged: m.After != nil}
 		for _, o := range m.Outputs {
-			c.Noise = max(c.Noise, math.Pow(10, -o.SQNR/10))
+			noise := math.Pow(10, -o.SQNR/10)
+			if o.NonFinite > 0 {
+				noise = math.Inf(1)
+			}
+			c.Noise = max(c.Noise, noise)
 		}
-		if m.After != nil {
+		if c.Judged {
 			c.LossIncrease, c.Correct = m.LossIncrease(), m.After.Correct-m.Before.Correct
 		}
 		costs = append(costs, c)
 	}
-	slices.SortStableFunc(costs, func(a, b Cost) int {
-		if d := cmp.Compare(b.LossIncrease, a.LossIncrease); d != 0 && !math.IsNaN(a.LossIncrease) {
-			return d
-		}
-		return cmp.Compare(b.Noise, a.Noise)
-	})
+	slices.SortStableFunc(costs, dearer)
 	return costs, nil
+}
+
+// dearer orders costs, the largest first. A loss that is no number any more is larger than every number.
+func dearer(a, b Cost) int {
+	if d := cmp.Compare(endless(b.LossIncrease), endless(a.LossIncrease)); d != 0 {
+		return d
+	}
+	return cmp.Compare(endless(b.Noise), endless(a.Noise))
+}
+
+func endless(x float64) float64 {
+	if math.IsNaN(x) {
+		return math.Inf(1)
+	}
+	return x
 }
 
 // Exclusion is a list of layers to keep, and what is left when they are.

@@ -117,6 +117,9 @@ func (o *calibrateOptions) probeAll(in string) error {
 	if err := o.refuse(o.data.path, o.data.path, suggestCalibrated(in)); err != nil {
 		return err
 	}
+	if b, err := os.ReadFile(o.checkpointPath()); err == nil && !calibrate.IsCheckpoint(b) {
+		return hint(fmt.Errorf("%q is there and is no checkpoint of this program, which would take its place", o.checkpointPath()), "another -o, or move that file")
+	}
 	if o.every == 0 && !o.resume {
 		return nil
 	}
@@ -223,7 +226,7 @@ func (c *calibration) run(ctx context.Context) error {
 	if err != nil {
 		return c.interrupted(err)
 	}
-	os.Remove(c.checkpointPath()) // the run is over
+	os.Remove(c.checkpointPath()) // the run is over, and what an earlier one left there is out of date
 	if err := c.workers.wait(ctx); err != nil {
 		return written{c.out, err}
 	}
@@ -267,15 +270,15 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if err != nil {
 		return err
 	}
-	if c.batches, err = c.set.Fingerprint(); err != nil {
+	if c.batches, err = c.set.Fingerprint(ctx); err != nil {
 		return err
 	}
 	sums, err := digests.wait(ctx)
 	if err != nil {
 		return err
 	}
-	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t %s", sums, c.batches, c.set.BatchSize(),
-		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force, judged)
+	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t version %s %s", sums, c.batches, c.set.BatchSize(),
+		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force, buildVersion(), judged)
 	c.opt.Save = func(p *calibrate.Checkpoint) error {
 		if c.losses != nil {
 			p.Extra = c.losses.save(p.Steps)

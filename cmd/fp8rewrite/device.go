@@ -70,7 +70,7 @@ func tellPlan(w io.Writer, what string, p runtime.Plan) {
 	if p.Peak() == 0 { // ONNX Runtime does not say
 		return
 	}
-	text := fmt.Sprintf("%s of activations, %s of packed weights", render.Size(p.Activations), render.Size(p.Weights))
+	text := fmt.Sprintf("peak %s: %s of activations, %s of packed weights", render.Size(p.Peak()), render.Size(p.Activations), render.Size(p.Weights))
 	if p.Unknown > 0 {
 		text += fmt.Sprintf("; %d values whose size the data decides come on top", p.Unknown)
 	}

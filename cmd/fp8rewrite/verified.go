@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math"
-
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
@@ -40,7 +38,7 @@ func verificationReport(v *verification, found *verified) *reports.Report {
 	}
 	for _, c := range found.costs {
 		row := reports.LayerCost{Name: c.Layer, SQNRdB: reports.Float64(c.SQNR())}
-		if !math.IsNaN(c.LossIncrease) {
+		if c.Judged {
 			row.LossIncrease, row.Correct = new(reports.Float64(c.LossIncrease)), new(c.Correct)
 		}
 		section.Sensitivity = append(section.Sensitivity, row)

@@ -54,7 +54,8 @@ in dB, largest error, cosine. With --labels it also gives the mean cross-entropy
 
 --min-sqnr, --max-loss-increase and --max-accuracy-drop are gates: one that is not met makes the exit status 3. --sensitivity runs each layer
 alone in float8, ranks the layers by what they cost, and finds the --exclude list that meets the gates. --compare-recipes converts the original
-with each recipe, calibrates what needs it, and puts them in one table; it needs no rewritten model.
+with each recipe, calibrates what needs it, and puts them in one table; it needs no rewritten model, and one recipe that meets the gates is
+enough.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupted.`,
 		Example: `  fp8rewrite verify model.onnx model.calibrated.onnx --data batches.npz
@@ -129,6 +130,8 @@ func (o *verifyOptions) check(args []string) error {
 		return hint(usagef("--logits says which output --labels judges, and there is no --labels"), "--labels ARRAY")
 	case o.calibration != "" && len(o.recipes) == 0:
 		return hint(usagef("--calibration-prefix is for --compare-recipes"), "leave it out")
+	case o.calibration != "" && len(o.data.inputs) > 0:
+		return hint(usagef("--input names the arrays to verify with, --calibration-prefix others to calibrate with"), "--prefix in place of --input")
 	case o.gates.MaxAccuracyDrop != nil && (*o.gates.MaxAccuracyDrop < 0 || *o.gates.MaxAccuracyDrop > 1):
 		return hint(usagef("--max-accuracy-drop: got %g, want 0 to 1", *o.gates.MaxAccuracyDrop), "--max-accuracy-drop 0.01 for one in a hundred")
 	case o.quiet && o.json:
@@ -242,7 +245,7 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	bar.clear()
 	var found verified
-	if found.data, err = v.set.Fingerprint(); err != nil {
+	if found.data, err = v.set.Fingerprint(ctx); err != nil {
 		return err
 	}
 	if len(v.recipes) > 0 {
@@ -308,6 +311,10 @@ func (v *verification) compare(ctx context.Context, verifier *verify.Verifier, f
 		d.prefix, d.steps = v.calibration, 0
 		var err error
 		if batches, err = d.open(v.files[0].Model); err != nil {
+			var missing *samples.NoArrayError
+			if errors.As(err, &missing) && len(missing.Prefixes) > 0 {
+				return hint(missing, "--calibration-prefix %s", shellWord(missing.Prefixes[0]))
+			}
 			return err
 		}
 		defer batches.Close()

@@ -65,7 +65,9 @@ func Table(w io.Writer, r *report.Report, o Options) error {
 func (o Options) head(b *strings.Builder, r *report.Report) {
 	in, out := &r.Model.Input, r.Model.Output
 	names, opset, ir, bytes := safe(in.Name, maxName), count(in.Opset), count(in.IRVersion), size(in.Bytes)
+	recipes := r.Verification != nil && len(r.Verification.Models) > 1 // made on the way, and not kept
 	switch {
+	case recipes:
 	case out == nil:
 		names += " (no output)"
 	default:
@@ -78,6 +80,9 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	}
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
 	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
+	if recipes {
+		return
+	}
 	state := calibration(r.State)
 	if r.Kind == report.KindConvert && r.Totals.Rewritten == 0 && !holdsFloat8(r) {
 		state = "no float8 layers"

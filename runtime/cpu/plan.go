@@ -16,6 +16,15 @@ import (
 // Plan says what a run with inputs of these shapes needs. An input that shapes leaves out has its declared shape, where named axes
 // are those of the other inputs. Scratch is what the runs so far took beyond their values, 0 before the first.
 func (s *session) Plan(shapes map[string]tensor.Shape) (runtime.Plan, error) {
+	p, err := s.plan(shapes)
+	if room := s.opt.MaxMemory - p.Activations; s.opt.MaxMemory > 0 && room >= 0 {
+		p.Weights = min(p.Weights, room) // a run gives the rest up: see fits
+	}
+	return p, err
+}
+
+// plan is what a run needs with the weights that are packed now.
+func (s *session) plan(shapes map[string]tensor.Shape) (runtime.Plan, error) {
 	if s.closed {
 		return runtime.Plan{}, fmt.Errorf("%s: the session is closed", name)
 	}

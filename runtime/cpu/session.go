@@ -70,7 +70,7 @@ func (s *session) Set(variable string, t *tensor.Tensor) error {
 	if len(cells) == 0 {
 		return fmt.Errorf("%s: %q is not one of the session's variables", name, variable)
 	}
-	v, err := fromTensor(t)
+	v, err := kernel.FromTensor(t)
 	if err != nil {
 		return fmt.Errorf("%s: variable %q: %w", name, variable, err)
 	}
@@ -139,7 +139,7 @@ func (s *session) fits(ctx context.Context, inputs map[string]runtime.Value) err
 		}
 	}
 	if spelled := fmt.Sprint(shapes); spelled != s.shapes || s.shapes == "" {
-		p, err := s.Plan(shapes)
+		p, err := s.plan(shapes)
 		if err != nil {
 			return err
 		}
