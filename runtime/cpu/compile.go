@@ -9,6 +9,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 )
 
 // compiler turns a model into programs, once per session.
@@ -133,7 +134,7 @@ func (c *compiler) graph(g *graph.Graph, around *scope, holder *graph.Node) (*pr
 
 // initializer is the constant of an initializer, the same one for every reader.
 func (c *compiler) initializer(init *graph.Initializer) (*constant, error) {
-	t, err := fromTensor(init.Tensor)
+	t, err := kernel.FromTensor(init.Tensor)
 	if err != nil {
 		return nil, fmt.Errorf("%s: initializer %q: %w", name, init.Name, err)
 	}

@@ -15,7 +15,7 @@ func constantNode(n *graph.Node) (*kernel.Tensor, error) {
 	}
 	switch a := n.Attributes[0]; a.Name {
 	case "value":
-		return fromTensor(a.Tensor)
+		return kernel.FromTensor(a.Tensor)
 	case "value_float":
 		return kernel.FromSlice(tensor.Float32, []int{}, []float32{a.Float}), nil
 	case "value_floats":

@@ -123,7 +123,7 @@ func TestRandomViewsAgreeWithTheOperators(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		start := []int64{1 + r.Int64N(3), 1 + r.Int64N(4), 1 + r.Int64N(4)}
 		x := ramp(start)
-		dense, err := fromTensor(x)
+		dense, err := kernel.FromTensor(x)
 		if err != nil {
 			t.Fatal(err)
 		}

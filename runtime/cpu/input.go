@@ -58,7 +58,7 @@ func (s *session) bind(inputs map[string]runtime.Value) ([]kernel.Value, error) 
 // defaultOf is the value that the main graph holds for an input.
 func (s *session) defaultOf(input string) (*kernel.Tensor, error) {
 	if init := s.model.Graph.Initializer(input); init != nil {
-		return fromTensor(init.Tensor)
+		return kernel.FromTensor(init.Tensor)
 	}
 	for _, sp := range s.model.Graph.Sparse {
 		if sp.Name == input {

@@ -301,7 +301,7 @@ func TestFourBitTensorsCrossTheBorder(t *testing.T) {
 	if b, _ := got.Bytes(); got.DType != tensor.Int4 || len(b) != 2 || b[0] != 0x7f || b[1] != 0x08 {
 		t.Errorf("got %s %x", got.DType, b)
 	}
-	k, err := fromTensor(&tensor.Tensor{DType: tensor.Int4, Shape: tensor.Shape{3}, Data: tensor.Bytes{0x7f, 0x08}})
+	k, err := kernel.FromTensor(&tensor.Tensor{DType: tensor.Int4, Shape: tensor.Shape{3}, Data: tensor.Bytes{0x7f, 0x08}})
 	if err != nil {
 		t.Fatal(err)
 	}

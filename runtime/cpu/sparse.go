@@ -16,11 +16,11 @@ func densify(s *graph.Sparse) (*kernel.Tensor, error) {
 	if s.Values.DType == tensor.String || s.Values.DType.Bits() < 8 {
 		return nil, fmt.Errorf("a sparse tensor of %s", s.Values.DType)
 	}
-	values, err := fromTensor(s.Values)
+	values, err := kernel.FromTensor(s.Values)
 	if err != nil {
 		return nil, fmt.Errorf("sparse tensor: values: %w", err)
 	}
-	indices, err := fromTensor(s.Indices)
+	indices, err := kernel.FromTensor(s.Indices)
 	if err != nil {
 		return nil, fmt.Errorf("sparse tensor: indices: %w", err)
 	}

@@ -10,11 +10,11 @@ import (
 
 // makeCol2Im adds the columns of blocks, [N, C·Πblock, L], back into images, [N, C, …image_shape].
 func makeCol2Im(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	dilations, _ := r.ints("dilations")
-	pads, _ := r.ints("pads")
-	strides, _ := r.ints("strides")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	dilations, _ := r.Ints("dilations")
+	pads, _ := r.Ints("pads")
+	strides, _ := r.Ints("strides")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -113,14 +113,14 @@ func (t *transform) halve(x []complex128) {
 // makeDFT transforms along an axis of [batch, …, 1 or 2], the last axis being the real and imaginary part. onesided keeps the frequencies
 // up to the half; with inverse too, it takes them and gives the real signal.
 func makeDFT(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
+	r := s.Attrs()
 	attr := int64(-2)
 	if s.Opset < 20 {
-		attr = r.int("axis", 1)
+		attr = r.Int("axis", 1)
 	}
-	inverse := r.flag("inverse", false)
-	onesided := r.flag("onesided", false)
-	if err := r.done(); err != nil {
+	inverse := r.Flag("inverse", false)
+	onesided := r.Flag("onesided", false)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	old := s.Opset < 20
@@ -231,9 +231,9 @@ func mirror(x []complex128) {
 
 // makeSTFT transforms windows of a signal, [batch, length, 1 or 2], into [batch, frames, frequencies, 2].
 func makeSTFT(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	onesided := r.flag("onesided", true)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	onesided := r.Flag("onesided", true)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

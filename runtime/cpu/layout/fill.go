@@ -11,15 +11,15 @@ import (
 
 // makeConstantOfShape repeats one element, by default a float32 zero.
 func makeConstantOfShape(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	value := r.tensor("value")
+	r := s.Attrs()
+	value := r.Tensor("value")
 	if value == nil {
 		value = &kernel.Tensor{DType: tensor.Float32, Bytes: make([]byte, 4)}
 	}
 	if value.Len() != 1 {
-		r.fail("attribute %q has %d elements, want 1", "value", value.Len())
+		r.Fail("attribute %q has %d elements, want 1", "value", value.Len())
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -42,10 +42,10 @@ func makeConstantOfShape(s *kernel.Site) (kernel.Func, error) {
 
 // makeEyeLike has ones on diagonal k.
 func makeEyeLike(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	k := r.int("k", 0)
-	d := r.dtype("dtype", tensor.Undefined)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	k := r.Int("k", 0)
+	d := r.DType("dtype", tensor.Undefined)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -88,9 +88,9 @@ func makeEyeLike(s *kernel.Site) (kernel.Func, error) {
 
 // makeRange counts from start by delta as long as limit is not reached: max(ceil((limit−start)/delta), 0) numbers start + i·delta.
 func makeRange(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	r.dtype("stash_type", tensor.Float32) // the type to compute in, which is at least as wide here
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	r.DType("stash_type", tensor.Float32) // the type to compute in, which is at least as wide here
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -41,9 +41,9 @@ func checked[T int32 | int64](dst []int, src []T, extent, axis int) error {
 
 // makeGather replaces an axis of data by the axes of indices.
 func makeGather(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -140,9 +140,9 @@ func elementOffsets(c *kernel.Call, i int, shape []int, axis int) ([]int, *kerne
 func ranked(t *kernel.Tensor, axis int64) (int, error) { return kernel.Axis(axis, len(t.Shape)) }
 
 func makeGatherElements(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -212,9 +212,9 @@ func tupleOffsets(c *kernel.Call, i int, shape []int, batch int) (at []int, run 
 }
 
 func makeGatherND(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	batch := int(min(max(r.int("batch_dims", 0), -1), 1<<20))
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	batch := int(min(max(r.Int("batch_dims", 0), -1), 1<<20))
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -239,10 +239,10 @@ func makeGatherND(s *kernel.Site) (kernel.Func, error) {
 
 // makeCompress keeps where the condition is true; the axis, or the flattened input without one, may be longer than the condition.
 func makeCompress(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	flat := !r.has("axis")
-	axis := r.int("axis", 0)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	flat := !r.Has("axis")
+	axis := r.Int("axis", 0)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -288,7 +288,7 @@ func makeCompress(s *kernel.Site) (kernel.Func, error) {
 
 // makeArrayFeatureExtractor (ai.onnx.ml) takes these indices of the last axis.
 func makeArrayFeatureExtractor(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -17,11 +17,11 @@ type sampler struct {
 
 // makeGridSample: X is [N, C, D1, …, Dr], grid [N, G1, …, Gr, r] with coordinates from -1 to 1, the last axis of X first.
 func makeGridSample(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
+	r := s.Attrs()
 	g := &sampler{
-		mode:  r.word("mode", "linear", "linear", "bilinear", "nearest", "cubic", "bicubic"),
-		pad:   r.word("padding_mode", "zeros", "zeros", "border", "reflection"),
-		align: r.flag("align_corners", false),
+		mode:  r.Word("mode", "linear", "linear", "bilinear", "nearest", "cubic", "bicubic"),
+		pad:   r.Word("padding_mode", "zeros", "zeros", "border", "reflection"),
+		align: r.Flag("align_corners", false),
 	}
 	switch g.mode {
 	case "bilinear":
@@ -29,7 +29,7 @@ func makeGridSample(s *kernel.Site) (kernel.Func, error) {
 	case "bicubic":
 		g.mode = "cubic"
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return g.run, nil
@@ -240,9 +240,9 @@ func (g *sampler) factors(w []float64, x float64) {
 
 // makeAffineGrid makes a grid for GridSample: theta, [N, r, r+1], applied to the middles of the pixels of an image of this size.
 func makeAffineGrid(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	align := r.flag("align_corners", false)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	align := r.Flag("align_corners", false)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

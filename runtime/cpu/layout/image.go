@@ -15,9 +15,9 @@ import (
 
 // makeImageDecoder decodes a PNG, JPEG, BMP or binary PNM file into [height, width, channels] of bytes.
 func makeImageDecoder(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	format := r.word("pixel_format", "RGB", "RGB", "BGR", "Grayscale")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	format := r.Word("pixel_format", "RGB", "RGB", "BGR", "Grayscale")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -7,12 +7,12 @@ import (
 )
 
 func makeConcat(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 1) // a default only in opset 1 to 3
-	if s.Opset >= 4 && !r.has("axis") {
-		r.fail("attribute %q is missing", "axis")
+	r := s.Attrs()
+	axis := r.Int("axis", 1) // a default only in opset 1 to 3
+	if s.Opset >= 4 && !r.Has("axis") {
+		r.Fail("attribute %q is missing", "axis")
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -66,17 +66,17 @@ func concat(c *kernel.Call, parts []*kernel.Tensor, axis int64) error {
 // makeSplit cuts along an axis: into the lengths given by attribute or input, else into as many equal parts as there are outputs, the
 // last one smaller where they do not come out even.
 func makeSplit(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	attr, asAttr := r.ints("split")
-	parts := r.int("num_outputs", int64(len(s.Node.Outputs)))
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	attr, asAttr := r.Ints("split")
+	parts := r.Int("num_outputs", int64(len(s.Node.Outputs)))
 	if parts != int64(len(s.Node.Outputs)) {
-		r.fail("num_outputs is %d, the node has %d", parts, len(s.Node.Outputs))
+		r.Fail("num_outputs is %d, the node has %d", parts, len(s.Node.Outputs))
 	}
-	if asAttr && r.has("num_outputs") {
-		r.fail("both %q and %q are given", "split", "num_outputs")
+	if asAttr && r.Has("num_outputs") {
+		r.Fail("both %q and %q are given", "split", "num_outputs")
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

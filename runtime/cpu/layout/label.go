@@ -11,10 +11,10 @@ import (
 // makeLabelEncoder (ai.onnx.ml) maps keys to values of another type, and everything else to a default. Version 1 maps strings to their
 // places in a list and back.
 func makeLabelEncoder(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	strings, integer, real := r.string("default_string", "_Unused"), r.int("default_int64", -1), r.float("default_float", float32(math.Copysign(0, -1)))
-	if classes, ok := r.strings("classes_strings"); ok {
-		if err := r.done(); err != nil {
+	r := s.Attrs()
+	strings, integer, real := r.String("default_string", "_Unused"), r.Int("default_int64", -1), r.Float("default_float", float32(math.Copysign(0, -1)))
+	if classes, ok := r.Strings("classes_strings"); ok {
+		if err := r.Done(); err != nil {
 			return nil, err
 		}
 		places := make([]int64, len(classes))
@@ -40,27 +40,27 @@ func makeLabelEncoder(s *kernel.Site) (kernel.Func, error) {
 	}
 	list := func(prefix string) *kernel.Tensor {
 		var found []*kernel.Tensor
-		if v, ok := r.strings(prefix + "_strings"); ok {
+		if v, ok := r.Strings(prefix + "_strings"); ok {
 			found = append(found, texts(v))
 		}
-		if v, ok := r.ints(prefix + "_int64s"); ok {
+		if v, ok := r.Ints(prefix + "_int64s"); ok {
 			found = append(found, kernel.FromSlice(tensor.Int64, []int{len(v)}, v))
 		}
-		if v, ok := r.floats(prefix + "_floats"); ok {
+		if v, ok := r.Floats(prefix + "_floats"); ok {
 			found = append(found, kernel.FromSlice(tensor.Float32, []int{len(v)}, v))
 		}
-		if t := r.tensor(prefix + "_tensor"); t != nil {
+		if t := r.Tensor(prefix + "_tensor"); t != nil {
 			found = append(found, t)
 		}
 		if len(found) != 1 {
-			r.fail("%d lists of %s, want 1", len(found), prefix)
+			r.Fail("%d lists of %s, want 1", len(found), prefix)
 			return &kernel.Tensor{}
 		}
 		return found[0]
 	}
 	keys, values := list("keys"), list("values")
-	def := r.tensor("default_tensor")
-	if err := r.done(); err != nil {
+	def := r.Tensor("default_tensor")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	if def == nil {
@@ -188,9 +188,9 @@ func (d *dictionary) run(c *kernel.Call) error {
 
 // makeBinarizer (ai.onnx.ml) is 1 above the threshold, else 0.
 func makeBinarizer(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	threshold := float64(r.float("threshold", 0))
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	threshold := float64(r.Float("threshold", 0))
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -218,16 +218,16 @@ func makeBinarizer(s *kernel.Site) (kernel.Func, error) {
 
 // makeScaler (ai.onnx.ml) is (x − offset)·scale, with one number for all or one for each place of the last axis.
 func makeScaler(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	offset, _ := r.floats("offset")
-	scale, _ := r.floats("scale")
+	r := s.Attrs()
+	offset, _ := r.Floats("offset")
+	scale, _ := r.Floats("scale")
 	if len(offset) == 0 {
 		offset = []float32{0}
 	}
 	if len(scale) == 0 {
 		scale = []float32{1}
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -260,9 +260,9 @@ func makeScaler(s *kernel.Site) (kernel.Func, error) {
 
 // makeNormalizer (ai.onnx.ml) divides each row by its largest magnitude, its sum of magnitudes, or its length; a row of zeros stays.
 func makeNormalizer(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	norm := r.word("norm", "MAX", "MAX", "L1", "L2")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	norm := r.Word("norm", "MAX", "MAX", "L1", "L2")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -178,7 +178,7 @@ func TestShapesChangeWithoutCopies(t *testing.T) {
 		{"shape whose start lies behind its end", op{name: "Shape", opset: 15, attrs: []*graph.Attribute{graph.Int("start", 2), graph.Int("end", 1)}}, values{x}, "{}", nil},
 		{"size", op{name: "Size", opset: 13}, values{x}, "[]{6}", nil},
 		{"an unknown attribute", op{name: "Size", opset: 13, attrs: []*graph.Attribute{graph.Int("speed", 2)}}, values{x}, "", []string{`"speed" is not known`}},
-		{"an attribute of another kind", op{name: "Flatten", opset: 13, attrs: []*graph.Attribute{graph.Ints("axis", 2)}}, values{x}, "", []string{`"axis" is of kind 7, want 2`}},
+		{"an attribute of another kind", op{name: "Flatten", opset: 13, attrs: []*graph.Attribute{graph.Ints("axis", 2)}}, values{x}, "", []string{`"axis" has kind 7, want 2`}},
 	})
 }
 

@@ -12,9 +12,9 @@ import (
 // makeNonMaxSuppression picks boxes by falling score, of equal ones the earlier first, and leaves out those that overlap a picked one too
 // much. boxes [N,B,4], scores [N,C,B]; the output's rows are batch, class and box.
 func makeNonMaxSuppression(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	center := r.flag("center_point_box", false)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	center := r.Flag("center_point_box", false)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

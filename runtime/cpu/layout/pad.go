@@ -9,17 +9,17 @@ import (
 
 // makePad adds to, or with negative numbers takes from, both ends of axes. Opsets before 11 have pads and value as attributes.
 func makePad(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	mode := r.word("mode", "constant", "constant", "reflect", "edge", "wrap")
-	attr, asAttr := r.ints("pads")
-	if old, ok := r.ints("paddings"); ok {
+	r := s.Attrs()
+	mode := r.Word("mode", "constant", "constant", "reflect", "edge", "wrap")
+	attr, asAttr := r.Ints("pads")
+	if old, ok := r.Ints("paddings"); ok {
 		attr, asAttr = old, true
 	}
-	value := r.float("value", 0)
+	value := r.Float("value", 0)
 	if asAttr != (s.Opset < 11) {
-		r.fail("pads must be an %s in opset %d", map[bool]string{true: "attribute", false: "input"}[s.Opset < 11], s.Opset)
+		r.Fail("pads must be an %s in opset %d", map[bool]string{true: "attribute", false: "input"}[s.Opset < 11], s.Opset)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -163,9 +163,9 @@ func continued(i, n int, mode string) int {
 
 // makeCenterCropPad brings axes to a length, from the middle: what is odd goes to, or is missing at, the end.
 func makeCenterCropPad(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	attr, some := r.ints("axes")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	attr, some := r.Ints("axes")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -205,9 +205,9 @@ func makeCenterCropPad(s *kernel.Site) (kernel.Func, error) {
 
 // makeTrilu keeps the upper or lower triangle of the last two axes, counted from diagonal k, and makes the rest zero.
 func makeTrilu(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	upper := r.flag("upper", true)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	upper := r.Flag("upper", true)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -251,12 +251,12 @@ func makeTrilu(s *kernel.Site) (kernel.Func, error) {
 
 // makeReverseSequence turns the first sequence_lens[b] steps of every batch entry b round.
 func makeReverseSequence(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	batch, time := r.int("batch_axis", 1), r.int("time_axis", 0)
+	r := s.Attrs()
+	batch, time := r.Int("batch_axis", 1), r.Int("time_axis", 0)
 	if batch+time != 1 || batch*time != 0 {
-		r.fail("batch_axis is %d and time_axis %d, want 0 and 1 or 1 and 0", batch, time)
+		r.Fail("batch_axis is %d and time_axis %d, want 0 and 1 or 1 and 0", batch, time)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

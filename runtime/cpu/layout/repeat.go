@@ -8,7 +8,7 @@ import (
 
 // makeExpand broadcasts in both directions: an axis of the input that is longer than asked for stays.
 func makeExpand(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -47,7 +47,7 @@ func makeExpand(s *kernel.Site) (kernel.Func, error) {
 
 // makeTile repeats the whole array along every axis.
 func makeTile(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -9,7 +9,7 @@ import (
 
 // makeIdentity hands its input on: a tensor, a sequence or an optional.
 func makeIdentity(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -31,11 +31,11 @@ func hand(c *kernel.Call, v kernel.Value) {
 
 // makeReshape: 0 copies the input's extent unless allowzero, one -1 takes what is left.
 func makeReshape(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	zeros := r.flag("allowzero", false)
-	attr, asAttr := r.ints("shape") // opset 1 to 4
-	r.skip("consumed_inputs")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	zeros := r.Flag("allowzero", false)
+	attr, asAttr := r.Ints("shape") // opset 1 to 4
+	r.Skip("consumed_inputs")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -96,9 +96,9 @@ func reshaped(t *kernel.Tensor, want []int64, zeros bool) ([]int, error) {
 
 // makeFlatten makes a matrix of [axes before axis] by [axes from axis on].
 func makeFlatten(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 1)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", 1)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -132,9 +132,9 @@ func axesOf(c *kernel.Call, attr []int64, asAttr bool, in int) (v []int64, ok bo
 }
 
 func makeSqueeze(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	attr, asAttr := r.ints("axes")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	attr, asAttr := r.Ints("axes")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -176,9 +176,9 @@ func makeSqueeze(s *kernel.Site) (kernel.Func, error) {
 
 // makeUnsqueeze puts in axes of extent 1, counted in the output.
 func makeUnsqueeze(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	attr, asAttr := r.ints("axes")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	attr, asAttr := r.Ints("axes")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -222,11 +222,11 @@ func makeUnsqueeze(s *kernel.Site) (kernel.Func, error) {
 
 // makeShape gives the extents of the axes from start up to end, both clamped.
 func makeShape(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	start := r.int("start", 0)
-	open := !r.has("end")
-	end := r.int("end", 0)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	start := r.Int("start", 0)
+	open := !r.Has("end")
+	end := r.Int("end", 0)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -258,7 +258,7 @@ func makeShape(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeSize(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -36,23 +36,23 @@ func makeResize(s *kernel.Site) (kernel.Func, error) {
 	if s.Opset < 11 {
 		return makeUpsample(s)
 	}
-	r := read(s)
+	r := s.Attrs()
 	z := &resizer{
-		mode: r.word("mode", "nearest", "nearest", "linear", "cubic"),
-		transform: r.word("coordinate_transformation_mode", "half_pixel", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",
+		mode: r.Word("mode", "nearest", "nearest", "linear", "cubic"),
+		transform: r.Word("coordinate_transformation_mode", "half_pixel", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",
 			"align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"),
-		nearest:       r.word("nearest_mode", "round_prefer_floor", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
-		policy:        r.word("keep_aspect_ratio_policy", "stretch", "stretch", "not_larger", "not_smaller"),
-		a:             float64(r.float("cubic_coeff_a", -0.75)),
-		exclude:       r.flag("exclude_outside", false),
-		antialias:     r.flag("antialias", false),
-		extrapolation: r.float("extrapolation_value", 0),
+		nearest:       r.Word("nearest_mode", "round_prefer_floor", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+		policy:        r.Word("keep_aspect_ratio_policy", "stretch", "stretch", "not_larger", "not_smaller"),
+		a:             float64(r.Float("cubic_coeff_a", -0.75)),
+		exclude:       r.Flag("exclude_outside", false),
+		antialias:     r.Flag("antialias", false),
+		extrapolation: r.Float("extrapolation_value", 0),
 	}
-	z.axes, z.someAxes = r.ints("axes")
+	z.axes, z.someAxes = r.Ints("axes")
 	if z.antialias && z.mode == "nearest" {
-		r.fail("antialias goes with linear and cubic only")
+		r.Fail("antialias goes with linear and cubic only")
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return z.run, nil
@@ -60,16 +60,16 @@ func makeResize(s *kernel.Site) (kernel.Func, error) {
 
 // makeUpsample serves Upsample and Resize-10 as well: scales, and coordinates that are just divided by them.
 func makeUpsample(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	z := &resizer{mode: r.word("mode", "nearest", "nearest", "linear", "bilinear", "cubic"), transform: "asymmetric", nearest: "simple", policy: "stretch", a: -0.75}
+	r := s.Attrs()
+	z := &resizer{mode: r.Word("mode", "nearest", "nearest", "linear", "bilinear", "cubic"), transform: "asymmetric", nearest: "simple", policy: "stretch", a: -0.75}
 	if z.mode == "bilinear" {
 		z.mode = "linear"
 	}
-	attr, asAttr := r.floats("scales")
+	attr, asAttr := r.Floats("scales")
 	if asAttr != (s.Opset < 9) {
-		r.fail("scales must be an %s in opset %d", map[bool]string{true: "attribute", false: "input"}[s.Opset < 9], s.Opset)
+		r.Fail("scales must be an %s in opset %d", map[bool]string{true: "attribute", false: "input"}[s.Opset < 9], s.Opset)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

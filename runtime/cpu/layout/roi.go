@@ -22,22 +22,22 @@ type aligner struct {
 // makeRoiAlign averages, or takes the largest of, samples in the cells of regions: X [N,C,H,W], rois [R,4] as x1, y1, x2, y2,
 // batch_indices [R]. A sample is bilinear; one more than a pixel outside counts as zero.
 func makeRoiAlign(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
+	r := s.Attrs()
 	def := "half_pixel"
 	if s.Opset < 16 {
 		def = "output_half_pixel"
 	}
 	z := &aligner{
-		h:     int(min(max(r.int("output_height", 1), 0), 1<<20)),
-		w:     int(min(max(r.int("output_width", 1), 0), 1<<20)),
-		ratio: int(min(max(r.int("sampling_ratio", 0), 0), maxSamples)),
-		scale: float64(r.float("spatial_scale", 1)),
-		max:   r.word("mode", "avg", "avg", "max") == "max",
+		h:     int(min(max(r.Int("output_height", 1), 0), 1<<20)),
+		w:     int(min(max(r.Int("output_width", 1), 0), 1<<20)),
+		ratio: int(min(max(r.Int("sampling_ratio", 0), 0), maxSamples)),
+		scale: float64(r.Float("spatial_scale", 1)),
+		max:   r.Word("mode", "avg", "avg", "max") == "max",
 	}
-	if r.word("coordinate_transformation_mode", def, "half_pixel", "output_half_pixel") == "half_pixel" {
+	if r.Word("coordinate_transformation_mode", def, "half_pixel", "output_half_pixel") == "half_pixel" {
 		z.offset = 0.5
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return z.run, nil
@@ -169,14 +169,14 @@ func align[T float32 | float64](p *kernel.Pool, z *aligner, dst, src []T, shape 
 // makeMaxRoiPool takes the largest pixel in each cell of regions: X [N,C,H,W], rois [R,5] as batch, x1, y1, x2, y2 with both ends inside,
 // rounded to pixels after scaling (Girshick, "Fast R-CNN", 2015). A cell without pixels is zero.
 func makeMaxRoiPool(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	v, _ := r.ints("pooled_shape")
-	scale := float64(r.float("spatial_scale", 1))
+	r := s.Attrs()
+	v, _ := r.Ints("pooled_shape")
+	scale := float64(r.Float("spatial_scale", 1))
 	pooled, err := positive(v, 2, 1, "pooled_shape")
 	if err != nil {
-		r.fail("%w", err)
+		r.Fail("%w", err)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -10,10 +10,10 @@ import (
 
 // makeScatterElements serves Scatter too, which is its older name without a reduction.
 func makeScatterElements(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	how := r.word("reduction", "none", "none", "add", "mul", "max", "min")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	how := r.Word("reduction", "none", "none", "add", "mul", "max", "min")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -48,9 +48,9 @@ func makeScatterElements(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeScatterND(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	how := r.word("reduction", "none", "none", "add", "mul", "max", "min")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	how := r.Word("reduction", "none", "none", "add", "mul", "max", "min")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -174,10 +174,10 @@ func reduceHalf[T half](dst, src []T, at []int, n int, how string, from func(flo
 
 // makeTensorScatter writes a step of keys or values into a cache: along axis from the place that write_indices gives for each batch entry.
 func makeTensorScatter(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", -2)
-	circular := r.word("mode", "linear", "linear", "circular") == "circular"
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", -2)
+	circular := r.Word("mode", "linear", "linear", "circular") == "circular"
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

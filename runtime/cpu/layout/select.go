@@ -11,9 +11,9 @@ import (
 // makeOneHot puts in an axis of length depth, with values[1] where the index says and values[0] elsewhere. An index outside of
 // [-depth, depth-1] has values[0] all along.
 func makeOneHot(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", -1)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", -1)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -71,7 +71,7 @@ func makeOneHot(s *kernel.Site) (kernel.Func, error) {
 
 // makeNonZero gives the positions of what is not zero, false or an empty string, one column each.
 func makeNonZero(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

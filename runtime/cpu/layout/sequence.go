@@ -27,7 +27,7 @@ func emit(c *kernel.Call, items []kernel.Value, d tensor.DType) {
 }
 
 func makeSequenceConstruct(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -52,9 +52,9 @@ func makeSequenceConstruct(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeSequenceEmpty(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	d := r.dtype("dtype", tensor.Float32)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	d := r.DType("dtype", tensor.Float32)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -82,7 +82,7 @@ func place(c *kernel.Call, i, extent, def int) (int, error) {
 }
 
 func makeSequenceInsert(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -123,7 +123,7 @@ func makeSequenceInsert(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeSequenceErase(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -149,7 +149,7 @@ func makeSequenceErase(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeSequenceAt(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -170,7 +170,7 @@ func makeSequenceAt(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeSequenceLength(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -190,10 +190,10 @@ func makeSequenceLength(s *kernel.Site) (kernel.Func, error) {
 // makeSplitToSequence cuts along an axis: into parts of the given lengths, of one length, or of 1, and then keepdims says whether the axis
 // stays.
 func makeSplitToSequence(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	keep := r.flag("keepdims", true)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	keep := r.Flag("keepdims", true)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -258,13 +258,13 @@ func makeSplitToSequence(s *kernel.Site) (kernel.Func, error) {
 
 // makeConcatFromSequence joins the items along an axis, which is a new one where new_axis says so.
 func makeConcatFromSequence(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	axis := r.int("axis", 0)
-	fresh := r.flag("new_axis", false)
-	if !r.has("axis") {
-		r.fail("attribute %q is missing", "axis")
+	r := s.Attrs()
+	axis := r.Int("axis", 0)
+	fresh := r.Flag("new_axis", false)
+	if !r.Has("axis") {
+		r.Fail("attribute %q is missing", "axis")
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -295,9 +295,9 @@ func makeConcatFromSequence(s *kernel.Site) (kernel.Func, error) {
 
 // makeOptional wraps its input, or nothing.
 func makeOptional(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	r.skip("type") // says what is missing, which nobody needs to know here
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	r.Skip("type") // says what is missing, which nobody needs to know here
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -315,7 +315,7 @@ func makeOptional(s *kernel.Site) (kernel.Func, error) {
 
 // makeOptionalHasElement is false for nothing, be it an optional without content or an input left out.
 func makeOptionalHasElement(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -335,7 +335,7 @@ func makeOptionalHasElement(s *kernel.Site) (kernel.Func, error) {
 }
 
 func makeOptionalGetElement(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -8,14 +8,14 @@ import (
 
 // makeSlice takes start:end:step of axes; starts and ends count from the back where negative, and are clamped to the axis.
 func makeSlice(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	starts, asAttr := r.ints("starts")
-	ends, _ := r.ints("ends")
-	which, someAxes := r.ints("axes")
-	if asAttr != r.has("ends") || (s.Opset < 10) != asAttr {
-		r.fail("starts and ends must be %s in opset %d", map[bool]string{true: "attributes", false: "inputs"}[s.Opset < 10], s.Opset)
+	r := s.Attrs()
+	starts, asAttr := r.Ints("starts")
+	ends, _ := r.Ints("ends")
+	which, someAxes := r.Ints("axes")
+	if asAttr != r.Has("ends") || (s.Opset < 10) != asAttr {
+		r.Fail("starts and ends must be %s in opset %d", map[bool]string{true: "attributes", false: "inputs"}[s.Opset < 10], s.Opset)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

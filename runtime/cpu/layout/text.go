@@ -24,12 +24,12 @@ func text(c *kernel.Call, i int) (*kernel.Tensor, error) {
 
 // makeStringNormalizer drops stop words from [C] or [1,C] and changes case. What is left is never empty: at least one empty string.
 func makeStringNormalizer(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	change := r.word("case_change_action", "NONE", "NONE", "LOWER", "UPPER")
-	sensitive := r.flag("is_case_sensitive", false)
-	words, _ := r.strings("stopwords")
-	r.string("locale", "") // Go's case mapping is that of Unicode, the same everywhere
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	change := r.Word("case_change_action", "NONE", "NONE", "LOWER", "UPPER")
+	sensitive := r.Flag("is_case_sensitive", false)
+	words, _ := r.Strings("stopwords")
+	r.String("locale", "") // Go's case mapping is that of Unicode, the same everywhere
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	key := strings.ToLower
@@ -77,7 +77,7 @@ func makeStringNormalizer(s *kernel.Site) (kernel.Func, error) {
 
 // makeStringConcat joins strings pairwise, broadcasting.
 func makeStringConcat(s *kernel.Site) (kernel.Func, error) {
-	if err := read(s).done(); err != nil {
+	if err := s.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -114,13 +114,13 @@ func makeStringConcat(s *kernel.Site) (kernel.Func, error) {
 // makeStringSplit splits every string at a delimiter, or at runs of white space, into a new last axis as long as the longest list, the
 // others filled with empty strings; the second output counts.
 func makeStringSplit(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	delimiter := r.string("delimiter", "")
+	r := s.Attrs()
+	delimiter := r.String("delimiter", "")
 	limit := -1
-	if n := r.int("maxsplit", -1); r.has("maxsplit") && n >= 0 {
+	if n := r.Int("maxsplit", -1); r.Has("maxsplit") && n >= 0 {
 		limit = int(min(n, 1<<31-1))
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -180,15 +180,15 @@ func fields(s string, limit int) []string {
 
 // makeRegexFullMatch says which strings a pattern in RE2's syntax, which is Go's, matches as a whole.
 func makeRegexFullMatch(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	pattern := r.string("pattern", "")
-	if !r.has("pattern") {
-		r.fail("attribute %q is missing", "pattern")
+	r := s.Attrs()
+	pattern := r.String("pattern", "")
+	if !r.Has("pattern") {
+		r.Fail("attribute %q is missing", "pattern")
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
-		r.fail("attribute %q: %w", "pattern", err)
+		r.Fail("attribute %q: %w", "pattern", err)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	whole := regexp.MustCompile(`\A(?:` + pattern + `)\z`)

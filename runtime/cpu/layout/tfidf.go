@@ -28,30 +28,30 @@ type vectorizer struct {
 
 // makeTfIdfVectorizer counts n-grams of strings or integers in [C] or [B,C], with up to max_skip_count items left out between two.
 func makeTfIdfVectorizer(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
+	r := s.Attrs()
 	v := &vectorizer{
-		mode:     r.word("mode", "", "TF", "IDF", "TFIDF"),
-		shortest: r.int("min_gram_length", 0),
-		most:     r.int("max_gram_length", 0),
-		skips:    r.int("max_skip_count", 0),
+		mode:     r.Word("mode", "", "TF", "IDF", "TFIDF"),
+		shortest: r.Int("min_gram_length", 0),
+		most:     r.Int("max_gram_length", 0),
+		skips:    r.Int("max_skip_count", 0),
 		root:     newGram(),
 	}
-	starts, _ := r.ints("ngram_counts")
-	slots, _ := r.ints("ngram_indexes")
-	weights, weighted := r.floats("weights")
-	pool, asText := r.strings("pool_strings")
-	if numbers, ok := r.ints("pool_int64s"); ok {
+	starts, _ := r.Ints("ngram_counts")
+	slots, _ := r.Ints("ngram_indexes")
+	weights, weighted := r.Floats("weights")
+	pool, asText := r.Strings("pool_strings")
+	if numbers, ok := r.Ints("pool_int64s"); ok {
 		if asText {
-			r.fail("both %q and %q are given", "pool_strings", "pool_int64s")
+			r.Fail("both %q and %q are given", "pool_strings", "pool_int64s")
 		}
 		for _, n := range numbers {
 			pool = append(pool, strconv.FormatInt(n, 10))
 		}
 	}
 	if v.mode == "" || v.shortest < 1 || v.most < v.shortest || v.skips < 0 {
-		r.fail("mode %q, gram lengths %d to %d, %d skips", v.mode, v.shortest, v.most, v.skips)
+		r.Fail("mode %q, gram lengths %d to %d, %d skips", v.mode, v.shortest, v.most, v.skips)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	for _, n := range slots {

@@ -8,9 +8,9 @@ import (
 
 // makeTranspose: axis i of the output is axis perm[i] of the input; without perm the axes turn round.
 func makeTranspose(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	attr, some := r.ints("perm")
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	attr, some := r.Ints("perm")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -65,13 +65,13 @@ func inOrder(shape, perm []int) bool {
 
 // makeDepthToSpace moves blocks of channels into squares of the picture; mode says which part of the channel axis is the block.
 func makeDepthToSpace(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	b := int(min(max(r.int("blocksize", 0), 0), 1<<20))
-	rows := r.word("mode", "DCR", "DCR", "CRD") == "CRD"
+	r := s.Attrs()
+	b := int(min(max(r.Int("blocksize", 0), 0), 1<<20))
+	rows := r.Word("mode", "DCR", "DCR", "CRD") == "CRD"
 	if b == 0 {
-		r.fail("attribute %q is missing or not positive", "blocksize")
+		r.Fail("attribute %q is missing or not positive", "blocksize")
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -98,14 +98,14 @@ func makeDepthToSpace(s *kernel.Site) (kernel.Func, error) {
 
 // makeSpaceToDepth moves squares of the picture into the channel axis.
 func makeSpaceToDepth(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	b := int(min(max(r.int("blocksize", 0), 0), 1<<20))
+	r := s.Attrs()
+	b := int(min(max(r.Int("blocksize", 0), 0), 1<<20))
 	if b == 0 {
-		r.fail("attribute %q is missing or not positive", "blocksize")
+		r.Fail("attribute %q is missing or not positive", "blocksize")
 	}
 	// Only DCR is in the specification; PyTorch's exporter never writes another.
-	r.word("mode", "DCR", "DCR")
-	if err := r.done(); err != nil {
+	r.Word("mode", "DCR", "DCR")
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -48,45 +48,45 @@ type ensemble struct {
 }
 
 func makeTreeEnsemble(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
+	r := s.Attrs()
 	numbersOf := func(name string) []float64 {
-		t := r.tensor(name)
+		t := r.Tensor(name)
 		if t == nil {
 			return nil
 		}
 		v, err := numbers(t)
 		if err != nil {
-			r.fail("attribute %q: %w", name, err)
+			r.Fail("attribute %q: %w", name, err)
 		}
 		return v
 	}
 	splits, modes := numbersOf("nodes_splits"), numbersOf("nodes_modes")
-	features, _ := r.ints("nodes_featureids")
-	yes, _ := r.ints("nodes_truenodeids")
-	no, _ := r.ints("nodes_falsenodeids")
-	yesLeaf, _ := r.ints("nodes_trueleafs")
-	noLeaf, _ := r.ints("nodes_falseleafs")
-	missing, _ := r.ints("nodes_missing_value_tracks_true")
-	roots, _ := r.ints("tree_roots")
-	targets, _ := r.ints("leaf_targetids")
+	features, _ := r.Ints("nodes_featureids")
+	yes, _ := r.Ints("nodes_truenodeids")
+	no, _ := r.Ints("nodes_falsenodeids")
+	yesLeaf, _ := r.Ints("nodes_trueleafs")
+	noLeaf, _ := r.Ints("nodes_falseleafs")
+	missing, _ := r.Ints("nodes_missing_value_tracks_true")
+	roots, _ := r.Ints("tree_roots")
+	targets, _ := r.Ints("leaf_targetids")
 	members := numbersOf("membership_values")
-	outputs := r.int("n_targets", 1)
-	e := &ensemble{weights: numbersOf("leaf_weights"), aggregate: r.int("aggregate_function", 1), post: r.int("post_transform", 0)}
-	r.skip("nodes_hitrates")
+	outputs := r.Int("n_targets", 1)
+	e := &ensemble{weights: numbersOf("leaf_weights"), aggregate: r.Int("aggregate_function", 1), post: r.Int("post_transform", 0)}
+	r.Skip("nodes_hitrates")
 	n := len(splits)
 	for name, have := range map[string]int{"nodes_modes": len(modes), "nodes_featureids": len(features), "nodes_truenodeids": len(yes),
 		"nodes_falsenodeids": len(no), "nodes_trueleafs": len(yesLeaf), "nodes_falseleafs": len(noLeaf)} {
 		if have != n {
-			r.fail("%s has %d entries, nodes_splits has %d", name, have, n)
+			r.Fail("%s has %d entries, nodes_splits has %d", name, have, n)
 		}
 	}
 	if missing != nil && len(missing) != n {
-		r.fail("nodes_missing_value_tracks_true has %d entries, want %d", len(missing), n)
+		r.Fail("nodes_missing_value_tracks_true has %d entries, want %d", len(missing), n)
 	}
 	if len(targets) != len(e.weights) || outputs < 1 || outputs > 1<<31-1 || e.aggregate < 0 || e.aggregate > 3 || e.post < 0 || e.post > 4 {
-		r.fail("%d leaf targets for %d weights, %d targets, aggregate %d, post transform %d", len(targets), len(e.weights), outputs, e.aggregate, e.post)
+		r.Fail("%d leaf targets for %d weights, %d targets, aggregate %d, post transform %d", len(targets), len(e.weights), outputs, e.aggregate, e.post)
 	}
-	if err := r.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	e.outputs = int(outputs)

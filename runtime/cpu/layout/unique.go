@@ -12,11 +12,11 @@ import (
 // makeUnique finds the different elements, or slices along an axis, with the first place of each, which one each place has, and how often
 // each comes. They are in ascending order, NaN last and equal to itself, or in the order of their first places.
 func makeUnique(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	flat := !r.has("axis")
-	axis := r.int("axis", 0)
-	sorted := r.flag("sorted", true)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	flat := !r.Has("axis")
+	axis := r.Int("axis", 0)
+	sorted := r.Flag("sorted", true)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

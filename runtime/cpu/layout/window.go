@@ -19,10 +19,10 @@ func blackman(x float64) float64 { return 0.42 - 0.5*math.Cos(x) + 0.08*math.Cos
 // window makes the Maker of a window function.
 func window(f func(float64) float64) kernel.Maker {
 	return func(s *kernel.Site) (kernel.Func, error) {
-		r := read(s)
-		d := r.dtype("output_datatype", tensor.Float32)
-		periodic := r.flag("periodic", true)
-		if err := r.done(); err != nil {
+		r := s.Attrs()
+		d := r.DType("output_datatype", tensor.Float32)
+		periodic := r.Flag("periodic", true)
+		if err := r.Done(); err != nil {
 			return nil, err
 		}
 		return func(c *kernel.Call) error {
@@ -54,9 +54,9 @@ func window(f func(float64) float64) kernel.Maker {
 // makeMelWeightMatrix makes the triangles that turn a spectrum of dft_length/2+1 frequencies into num_mel_bins bands of equal width on
 // the mel scale, mel = 2595·log10(1 + hertz/700).
 func makeMelWeightMatrix(s *kernel.Site) (kernel.Func, error) {
-	r := read(s)
-	d := r.dtype("output_datatype", tensor.Float32)
-	if err := r.done(); err != nil {
+	r := s.Attrs()
+	d := r.DType("output_datatype", tensor.Float32)
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -102,7 +102,7 @@ func spread(labels []int, rank int) []int {
 
 // Einsum's operator.
 func newEinsumFunc(s *kernel.Site) (kernel.Func, error) {
-	if err := known(s.Node, "equation"); err != nil {
+	if err := known(s, "equation"); err != nil {
 		return nil, err
 	}
 	e, err := newEinsum(s.Node.AttrString("equation", ""))

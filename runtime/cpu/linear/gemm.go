@@ -21,7 +21,7 @@ type Gemm struct {
 func NewGemm(s *kernel.Site) (*Gemm, error) {
 	n := s.Node
 	o := &Gemm{transA: n.AttrInt("transA", 0) != 0, transB: n.AttrInt("transB", 0) != 0, alpha: n.AttrFloat("alpha", 1), beta: n.AttrFloat("beta", 1)}
-	if err := known(n, "transA", "transB", "alpha", "beta"); err != nil {
+	if err := known(s, "transA", "transB", "alpha", "beta"); err != nil {
 		return nil, err
 	}
 	if b := constant(s, 1); b != nil && isFloat(b.DType) && len(b.Shape) == 2 {

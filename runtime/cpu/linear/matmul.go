@@ -13,7 +13,7 @@ type MatMul struct{ weight *weight }
 
 // NewMatMul prepares the operator of a node. A constant right operand of one matrix is kept packed where memory allows.
 func NewMatMul(s *kernel.Site) (*MatMul, error) {
-	if err := known(s.Node); err != nil {
+	if err := known(s); err != nil {
 		return nil, err
 	}
 	o := &MatMul{}

@@ -13,7 +13,7 @@ import (
 type nBits struct{ k, n, bits, block int }
 
 func newNBits(s *kernel.Site) (kernel.Func, error) {
-	if err := known(s.Node, "K", "N", "bits", "block_size", "accuracy_level"); err != nil {
+	if err := known(s, "K", "N", "bits", "block_size", "accuracy_level"); err != nil {
 		return nil, err
 	}
 	o := nBits{int(s.Node.AttrInt("K", 0)), int(s.Node.AttrInt("N", 0)), int(s.Node.AttrInt("bits", 4)), int(s.Node.AttrInt("block_size", 0))}

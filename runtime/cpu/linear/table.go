@@ -1,11 +1,8 @@
 package linear
 
 import (
-	"fmt"
 	"math"
-	"slices"
 
-	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 )
 
@@ -26,8 +23,8 @@ func Table() kernel.Table {
 			}
 			return func(c *kernel.Call) error { return o.Run(c, Fuse{}) }, nil
 		},
-		"MatMulInteger": func(s *kernel.Site) (kernel.Func, error) { return matMulInteger, known(s.Node) },
-		"QLinearMatMul": func(s *kernel.Site) (kernel.Func, error) { return qLinearMatMul, known(s.Node) },
+		"MatMulInteger": func(s *kernel.Site) (kernel.Func, error) { return matMulInteger, known(s) },
+		"QLinearMatMul": func(s *kernel.Site) (kernel.Func, error) { return qLinearMatMul, known(s) },
 		"Einsum":        newEinsumFunc,
 
 		"com.microsoft.MatMulNBits": newNBits,
@@ -35,13 +32,10 @@ func Table() kernel.Table {
 }
 
 // known refuses attributes that the operator does not have.
-func known(n *graph.Node, names ...string) error {
-	for _, a := range n.Attributes {
-		if !slices.Contains(names, a.Name) {
-			return fmt.Errorf("attribute %q is not known", a.Name)
-		}
-	}
-	return nil
+func known(s *kernel.Site, names ...string) error {
+	a := s.Attrs()
+	a.Skip(names...)
+	return a.Done()
 }
 
 // sameBits reports whether a and b are equal, a NaN to itself too.

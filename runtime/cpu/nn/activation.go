@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/vec"
 )
 
@@ -34,26 +35,27 @@ var activations = map[string]struct {
 
 // readActivations is the list of functions of all directions. Each one that takes a parameter takes the next number of its list, or its
 // default when the list is at its end.
-func readActivations(a *attrs, defaults []string, directions int) []activation {
-	names := a.strings("activations")
-	if names == nil {
+func readActivations(a *kernel.Attrs, defaults []string, directions int) []activation {
+	names, ok := a.Strings("activations")
+	if !ok {
 		for range directions {
 			names = append(names, defaults...)
 		}
 	}
-	alpha, beta := a.floats("activation_alpha"), a.floats("activation_beta")
+	alpha, _ := a.Floats("activation_alpha")
+	beta, _ := a.Floats("activation_beta")
 	// The default of RNN in the specification is two functions whatever the direction: those left over are for nobody.
 	if need := len(defaults) * directions; len(names) > need && len(names) == 2*need {
 		names = names[:need]
 	}
 	if len(names) != len(defaults)*directions {
-		a.fail("attribute \"activations\" has %d functions, want %d", len(names), len(defaults)*directions)
+		a.Fail("attribute \"activations\" has %d functions, want %d", len(names), len(defaults)*directions)
 	}
 	out := make([]activation, len(names))
 	for i, name := range names {
 		k, ok := activations[strings.ToLower(name)]
 		if !ok {
-			a.fail("attribute \"activations\" names %q, which is not known", name)
+			a.Fail("attribute \"activations\" names %q, which is not known", name)
 			continue
 		}
 		out[i] = k.activation

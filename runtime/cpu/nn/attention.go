@@ -20,18 +20,18 @@ type attending struct {
 
 // makeAttention is Attention.
 func makeAttention(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := attending{qHeads: a.count("q_num_heads", 0, 0), kvHeads: a.count("kv_num_heads", 0, 0), softcap: a.float("softcap", 0),
-		causal: a.flag("is_causal", false), stage: a.count("qk_matmul_output_mode", 0, rawScores), padMask: site.Opset >= 24}
+	a := site.Attrs()
+	o := attending{qHeads: a.Count("q_num_heads", 0, 0), kvHeads: a.Count("kv_num_heads", 0, 0), softcap: a.Float("softcap", 0),
+		causal: a.Bit("is_causal", false), stage: a.Count("qk_matmul_output_mode", 0, rawScores), padMask: site.Opset >= 24}
 	if o.stage > probabilities {
-		a.fail("attribute \"qk_matmul_output_mode\" is %d, want %d to %d", o.stage, rawScores, probabilities)
+		a.Fail("attribute \"qk_matmul_output_mode\" is %d, want %d to %d", o.stage, rawScores, probabilities)
 	}
 	if site.Node.Attr("scale") != nil {
-		s := a.float("scale", 0)
+		s := a.Float("scale", 0)
 		o.scale = &s
 	}
 	softmaxPrecision(a)
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -42,9 +42,9 @@ func makeAttention(site *kernel.Site) (kernel.Func, error) {
 }
 
 // softmaxPrecision reads an attribute that names the least precision of softmax: here it is never below float32.
-func softmaxPrecision(a *attrs) {
-	if d := tensor.DType(a.int("softmax_precision", int64(tensor.Float32))); !isFloat(d) {
-		a.fail("attribute \"softmax_precision\" is %d, want a float type", d)
+func softmaxPrecision(a *kernel.Attrs) {
+	if d := tensor.DType(a.Int("softmax_precision", int64(tensor.Float32))); !isFloat(d) {
+		a.Fail("attribute \"softmax_precision\" is %d, want a float type", d)
 	}
 }
 
@@ -263,14 +263,14 @@ func makeFlexAttention(site *kernel.Site) (kernel.Func, error) {
 			return nil, fmt.Errorf("attribute %q is not supported", name)
 		}
 	}
-	a := attributes(site)
+	a := site.Attrs()
 	o := attending{}
 	if site.Node.Attr("scale") != nil {
-		s := a.float("scale", 0)
+		s := a.Float("scale", 0)
 		o.scale = &s
 	}
 	softmaxPrecision(a)
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

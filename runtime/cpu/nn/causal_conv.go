@@ -9,9 +9,9 @@ import (
 // makeCausalConvWithState is CausalConvWithState: a depthwise convolution along time that sees only what was before. The last taps-1
 // inputs are the state that the next call goes on from.
 func makeCausalConvWithState(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	silu := a.oneOf("activation", "none", "silu", "swish") != "none"
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	silu := a.Word("activation", "none", "none", "silu", "swish") != "none"
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

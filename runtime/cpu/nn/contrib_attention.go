@@ -20,30 +20,29 @@ type fused struct {
 	packed *gemm.Packed
 }
 
-func readFused(a *attrs) *fused {
-	o := &fused{heads: a.count("num_heads", 0, 1), causal: a.flag("unidirectional", false), filter: a.float("mask_filter_value", -10000),
-		scale: a.float("scale", 0)}
-	if a.node.Attr("num_heads") == nil {
-		a.err = fmt.Errorf("attribute \"num_heads\" is missing")
+func readFused(a *kernel.Attrs) *fused {
+	if !a.Has("num_heads") {
+		a.Fail("attribute \"num_heads\" is missing")
 	}
-	return o
+	return &fused{heads: a.Count("num_heads", 0, 1), causal: a.Bit("unidirectional", false), filter: a.Float("mask_filter_value", -10000),
+		scale: a.Float("scale", 0)}
 }
 
 // makeContribAttention is com.microsoft.Attention: the projections to Q, K and V, multi-head attention and its cache in one.
 func makeContribAttention(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	o := readFused(a)
-	o.sizes = a.extents("qkv_hidden_sizes", 1)
+	o.sizes = a.Extents("qkv_hidden_sizes", 1)
 	if o.sizes != nil && len(o.sizes) != 3 {
-		a.fail("attribute \"qkv_hidden_sizes\" has %d numbers, want 3", len(o.sizes))
+		a.Fail("attribute \"qkv_hidden_sizes\" has %d numbers, want 3", len(o.sizes))
 	}
 	for _, name := range []string{"do_rotary", "past_present_share_buffer"} {
-		if a.flag(name, false) {
-			a.fail("attribute %q is not supported", name)
+		if a.Bit(name, false) {
+			a.Fail("attribute %q is not supported", name)
 		}
 	}
-	a.int("rotary_embedding_dim", 0)
-	if err := a.done(); err != nil {
+	a.Int("rotary_embedding_dim", 0)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	if site.Constant != nil {
@@ -155,9 +154,9 @@ func appendPair[F real](w *work[F], k, v *headed[F], t *kernel.Tensor) (past int
 
 // makeMultiHeadAttention is com.microsoft.MultiHeadAttention.
 func makeMultiHeadAttention(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	o := readFused(a)
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -17,10 +17,10 @@ type fusedMatMul struct {
 
 // makeFusedMatMul is com.microsoft.FusedMatMul: alpha·A·B, each side turned around first.
 func makeFusedMatMul(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := fusedMatMul{alpha: a.float("alpha", 1), transA: a.flag("transA", false), transB: a.flag("transB", false),
-		batchA: a.flag("transBatchA", false), batchB: a.flag("transBatchB", false)}
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	o := fusedMatMul{alpha: a.Float("alpha", 1), transA: a.Bit("transA", false), transB: a.Bit("transB", false),
+		batchA: a.Bit("transBatchA", false), batchB: a.Bit("transBatchB", false)}
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -13,9 +13,9 @@ import (
 // is output 3. simplified leaves out the mean, as RMSNormalization does, and has no beta.
 func makeSkipLayerNormalization(simplified bool) kernel.Maker {
 	return func(site *kernel.Site) (kernel.Func, error) {
-		a := attributes(site)
-		epsilon := a.float("epsilon", 1e-12)
-		if err := a.done(); err != nil {
+		a := site.Attrs()
+		epsilon := a.Float("epsilon", 1e-12)
+		if err := a.Done(); err != nil {
 			return nil, err
 		}
 		return func(c *kernel.Call) error {
@@ -120,10 +120,10 @@ func skipLayerNormalization[F real](w *work[F], epsilon F, simplified bool) erro
 // makeEmbedLayerNormalization is com.microsoft.EmbedLayerNormalization: the sum of the embeddings of words, positions and segments, and
 // LayerNormalization of it. Output 1 is how many tokens of each batch the mask keeps, output 2 the sum.
 func makeEmbedLayerNormalization(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	epsilon := a.float("epsilon", 1e-12)
-	a.int("mask_index_type", 0) // 0: output 1 may be left out
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	epsilon := a.Float("epsilon", 1e-12)
+	a.Int("mask_index_type", 0) // 0: output 1 may be left out
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

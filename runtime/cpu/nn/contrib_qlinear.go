@@ -66,16 +66,16 @@ func quantize(c *kernel.Call, i int, d tensor.DType, shape []int, v []float32) e
 
 // makeQLinearAveragePool is com.microsoft.QLinearAveragePool.
 func makeQLinearAveragePool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := averaging{window: readWindow(a), includePad: a.flag("count_include_pad", false)}
-	o.ceil = a.flag("ceil_mode", false)
-	if a.flag("channels_last", false) {
-		a.fail("attribute \"channels_last\" is not supported")
+	a := site.Attrs()
+	o := averaging{window: readWindow(a), includePad: a.Bit("count_include_pad", false)}
+	o.ceil = a.Bit("ceil_mode", false)
+	if a.Bit("channels_last", false) {
+		a.Fail("attribute \"channels_last\" is not supported")
 	}
 	if o.kernel == nil {
-		a.fail("attribute \"kernel_shape\" is missing")
+		a.Fail("attribute \"kernel_shape\" is missing")
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -102,7 +102,7 @@ func makeQLinearAveragePool(site *kernel.Site) (kernel.Func, error) {
 
 // makeQLinearAdd is com.microsoft.QLinearAdd.
 func makeQLinearAdd(site *kernel.Site) (kernel.Func, error) {
-	if err := attributes(site).done(); err != nil {
+	if err := site.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -140,9 +140,9 @@ func makeQLinearAdd(site *kernel.Site) (kernel.Func, error) {
 // makeQLinearSoftmax is com.microsoft.QLinearSoftmax. Before opset 13 of Softmax, which an attribute names, it goes over all axes from axis
 // on.
 func makeQLinearSoftmax(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	axisAttr, opset := a.int("axis", -1), a.int("opset", 0)
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	axisAttr, opset := a.Int("axis", -1), a.Int("opset", 0)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -6,10 +6,10 @@ import (
 
 // makeConv is Conv: Y = W ⋆ X + B, a cross-correlation.
 func makeConv(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	win := readWindow(a)
-	groups := a.count("group", 1, 1)
-	if err := a.done(); err != nil {
+	groups := a.Count("group", 1, 1)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -10,11 +10,11 @@ import (
 // makeDeformConv is DeformConv: a convolution of images whose taps are moved by offsets and weighed by a mask. Where a tap falls between
 // pixels the four around it are blended; pixels outside the image are 0.
 func makeDeformConv(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	win := window{kernel: a.extents("kernel_shape", 1), strides: a.extents("strides", 1), dilations: a.extents("dilations", 1),
-		pads: a.extents("pads", 0), autoPad: "NOTSET"}
-	groups, offsetGroups := a.count("group", 1, 1), a.count("offset_group", 1, 1)
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	win := window{kernel: a.Extents("kernel_shape", 1), strides: a.Extents("strides", 1), dilations: a.Extents("dilations", 1),
+		pads: a.Extents("pads", 0), autoPad: "NOTSET"}
+	groups, offsetGroups := a.Count("group", 1, 1), a.Count("offset_group", 1, 1)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -10,10 +10,10 @@ import (
 
 // makeConvInteger is ConvInteger: the convolution of 8-bit integers less their zero points, summed in int32.
 func makeConvInteger(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	win := readWindow(a)
-	groups := a.count("group", 1, 1)
-	if err := a.done(); err != nil {
+	groups := a.Count("group", 1, 1)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -32,10 +32,10 @@ func makeConvInteger(site *kernel.Site) (kernel.Func, error) {
 
 // makeQLinearConv is QLinearConv: the same, plus an int32 bias, brought to 8 bits by x_scale·w_scale/y_scale, rounding half to even.
 func makeQLinearConv(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	win := readWindow(a)
-	groups := a.count("group", 1, 1)
-	if err := a.done(); err != nil {
+	groups := a.Count("group", 1, 1)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -15,10 +15,10 @@ type transposing struct {
 
 // makeConvTranspose is ConvTranspose: the adjoint of a convolution with the weight [inC, outC/groups, kernel...].
 func makeConvTranspose(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := transposing{window: readWindow(a), outputPadding: a.extents("output_padding", 0), outputShape: a.extents("output_shape", 1),
-		groups: a.count("group", 1, 1)}
-	if err := a.done(); err != nil {
+	a := site.Attrs()
+	o := transposing{window: readWindow(a), outputPadding: a.Extents("output_padding", 0), outputShape: a.Extents("output_shape", 1),
+		groups: a.Count("group", 1, 1)}
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -74,7 +74,7 @@ func (o *transposing) over(spatial, kernelShape []int) (*sliding, error) {
 		default:
 			s.in[i] = full - s.before[i] - s.after[i]
 		}
-		if s.in[i] < 1 || s.in[i] > maxExtent {
+		if s.in[i] < 1 || s.in[i] > kernel.MaxExtent {
 			return nil, fmt.Errorf("the output would have extent %d on spatial axis %d", s.in[i], i-off)
 		}
 	}

@@ -20,20 +20,20 @@ type linearAttending struct {
 //	v ← beta·(v - Sᵀk)            with the delta rule
 //	S ← S + k·vᵀ,  y = scale·Sᵀq
 func makeLinearAttention(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	rule := a.oneOf("update_rule", "gated_delta", "linear", "gated", "delta")
-	o := linearAttending{qHeads: a.count("q_num_heads", 0, 1), kvHeads: a.count("kv_num_heads", 0, 1), scale: a.float("scale", 0),
-		gated: rule == "gated" || rule == "gated_delta", delta: rule == "delta" || rule == "gated_delta"}
-	a.int("chunk_size", 64) // how others cut the sequence; it shows in no result
+	a := site.Attrs()
 	for _, name := range []string{"q_num_heads", "kv_num_heads"} {
-		if site.Node.Attr(name) == nil {
-			a.err = fmt.Errorf("attribute %q is missing", name)
+		if !a.Has(name) {
+			a.Fail("attribute %q is missing", name)
 		}
 	}
-	if a.err == nil && o.qHeads%o.kvHeads != 0 {
-		a.fail("%d query heads are not a multiple of %d key heads", o.qHeads, o.kvHeads)
+	rule := a.Word("update_rule", "gated_delta", "gated_delta", "linear", "gated", "delta")
+	o := linearAttending{qHeads: a.Count("q_num_heads", 0, 1), kvHeads: a.Count("kv_num_heads", 0, 1), scale: a.Float("scale", 0),
+		gated: rule == "gated" || rule == "gated_delta", delta: rule == "delta" || rule == "gated_delta"}
+	a.Int("chunk_size", 64) // how others cut the sequence; it shows in no result
+	if a.Err() == nil && o.qHeads%o.kvHeads != 0 {
+		a.Fail("%d query heads are not a multiple of %d key heads", o.qHeads, o.kvHeads)
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -17,10 +17,10 @@ type loss struct {
 }
 
 func makeLoss(site *kernel.Site, logSoftmax bool) (kernel.Func, error) {
-	a := attributes(site)
-	o := loss{reduction: a.oneOf("reduction", "mean", "sum", "none"), ignore: a.int("ignore_index", 0),
+	a := site.Attrs()
+	o := loss{reduction: a.Word("reduction", "mean", "mean", "sum", "none"), ignore: a.Int("ignore_index", 0),
 		hasIgnore: site.Node.Attr("ignore_index") != nil, logSoftmax: logSoftmax}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

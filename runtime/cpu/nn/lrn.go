@@ -9,13 +9,13 @@ import (
 
 // makeLRN is LRN: y = x / (bias + alpha/size · Σx²)^beta, the sum over size channels around each.
 func makeLRN(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	alpha, beta, bias := a.float("alpha", 1e-4), a.float("beta", 0.75), a.float("bias", 1)
-	size := a.count("size", 0, 1)
-	if site.Node.Attr("size") == nil {
-		a.err = fmt.Errorf("attribute \"size\" is missing")
+	a := site.Attrs()
+	alpha, beta, bias := a.Float("alpha", 1e-4), a.Float("beta", 0.75), a.Float("bias", 1)
+	if !a.Has("size") {
+		a.Fail("attribute \"size\" is missing")
 	}
-	if err := a.done(); err != nil {
+	size := a.Count("size", 0, 1)
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -18,10 +18,10 @@ type batchNorm struct {
 // makeBatchNormalization is BatchNormalization: y = (x-mean)/√(var+ε)·scale + bias, with the statistics given, or in training with those of
 // the batch. Before opset 14 a node trains where it has more outputs than y.
 func makeBatchNormalization(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := batchNorm{epsilon: a.float("epsilon", 1e-5), momentum: a.float("momentum", 0.9)}
+	a := site.Attrs()
+	o := batchNorm{epsilon: a.Float("epsilon", 1e-5), momentum: a.Float("momentum", 0.9)}
 	if site.Opset >= 14 {
-		o.training = a.flag("training_mode", false)
+		o.training = a.Bit("training_mode", false)
 	} else {
 		for _, name := range site.Node.Outputs[min(1, len(site.Node.Outputs)):] {
 			o.training = o.training || name != ""
@@ -29,12 +29,12 @@ func makeBatchNormalization(site *kernel.Site) (kernel.Func, error) {
 		o.saved = o.training
 	}
 	if site.Opset < 9 {
-		o.perElement = !a.flag("spatial", true)
+		o.perElement = !a.Bit("spatial", true)
 		if o.perElement && o.training {
-			a.fail("training with spatial=0")
+			a.Fail("training with spatial=0")
 		}
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

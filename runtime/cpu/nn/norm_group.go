@@ -9,27 +9,27 @@ import (
 // makeInstanceNormalization is InstanceNormalization: every channel of every image is brought to mean 0 and variance 1, then scaled and
 // moved as its channel says.
 func makeInstanceNormalization(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	return groupNorm(a, a.float("epsilon", 1e-5), 0, false)
+	a := site.Attrs()
+	return groupNorm(a, a.Float("epsilon", 1e-5), 0, false)
 }
 
 // makeGroupNormalization is GroupNormalization: the same over groups of channels. Scale and bias are given for each group at opset 18, and
 // for each channel from opset 21 on.
 func makeGroupNormalization(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	epsilon, groups := a.float("epsilon", 1e-5), a.count("num_groups", 1, 1)
+	a := site.Attrs()
+	epsilon, groups := a.Float("epsilon", 1e-5), a.Count("num_groups", 1, 1)
 	if site.Node.Attr("num_groups") == nil {
-		a.fail("attribute \"num_groups\" is missing")
+		a.Fail("attribute \"num_groups\" is missing")
 	}
 	if site.Opset >= 21 {
-		a.int("stash_type", 1)
+		a.Int("stash_type", 1)
 	}
 	return groupNorm(a, epsilon, groups, site.Opset < 21)
 }
 
 // groupNorm normalizes groups of channels, 0 groups meaning each channel for itself.
-func groupNorm(a *attrs, epsilon float32, groups int, perGroup bool) (kernel.Func, error) {
-	if err := a.done(); err != nil {
+func groupNorm(a *kernel.Attrs, epsilon float32, groups int, perGroup bool) (kernel.Func, error) {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -16,15 +16,15 @@ type rowNorm struct {
 }
 
 func readRowNorm(site *kernel.Site) (*rowNorm, error) {
-	a := attributes(site)
-	o := &rowNorm{axis: a.int("axis", -1), epsilon: a.float("epsilon", 1e-5), stash: tensor.DType(a.int("stash_type", 1))}
+	a := site.Attrs()
+	o := &rowNorm{axis: a.Int("axis", -1), epsilon: a.Float("epsilon", 1e-5), stash: tensor.DType(a.Int("stash_type", 1))}
 	if !isFloat(o.stash) {
-		a.fail("attribute \"stash_type\" is %d, want a float type", o.stash)
+		a.Fail("attribute \"stash_type\" is %d, want a float type", o.stash)
 	}
 	if site.Opset < 17 && site.Node.Domain == "" {
-		return o, a.err // not yet ONNX's own: ONNX Runtime runs it, and looks at no other attribute
+		return o, a.Err() // not yet ONNX's own: ONNX Runtime runs it, and looks at no other attribute
 	}
-	return o, a.done()
+	return o, a.Done()
 }
 
 // makeLayerNormalization is LayerNormalization: y = (x-mean)/√(var+ε)·scale + bias over the axes from axis on. Statistics of 16-bit floats

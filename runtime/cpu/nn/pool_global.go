@@ -9,7 +9,7 @@ import (
 
 // makeGlobalAveragePool is GlobalAveragePool: the mean over all spatial axes.
 func makeGlobalAveragePool(site *kernel.Site) (kernel.Func, error) {
-	if err := attributes(site).done(); err != nil {
+	if err := site.Attrs().Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -19,7 +19,7 @@ func makeGlobalAveragePool(site *kernel.Site) (kernel.Func, error) {
 
 // makeGlobalMaxPool is GlobalMaxPool; NaN is larger than everything.
 func makeGlobalMaxPool(site *kernel.Site) (kernel.Func, error) {
-	return globalPool(attributes(site), func(x []float64) float64 {
+	return globalPool(site.Attrs(), func(x []float64) float64 {
 		m := math.Inf(-1)
 		for _, v := range x {
 			m = max(m, v)
@@ -30,8 +30,8 @@ func makeGlobalMaxPool(site *kernel.Site) (kernel.Func, error) {
 
 // makeGlobalLpPool is GlobalLpPool: (Σ|x|^p)^(1/p) over all spatial axes.
 func makeGlobalLpPool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	p := a.count("p", 2, 1)
+	a := site.Attrs()
+	p := a.Count("p", 2, 1)
 	return globalPool(a, func(x []float64) float64 {
 		for i, v := range x {
 			switch p {
@@ -50,8 +50,8 @@ func makeGlobalLpPool(site *kernel.Site) (kernel.Func, error) {
 }
 
 // globalPool applies f to every channel. f may overwrite what it is given.
-func globalPool(a *attrs, f func([]float64) float64) (kernel.Func, error) {
-	if err := a.done(); err != nil {
+func globalPool(a *kernel.Attrs, f func([]float64) float64) (kernel.Func, error) {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

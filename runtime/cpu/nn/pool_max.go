@@ -11,14 +11,14 @@ import (
 
 // makeMaxPool is MaxPool: the largest element of every window, and where it lay.
 func makeMaxPool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	win := readWindow(a)
-	win.ceil = a.flag("ceil_mode", false)
-	columnMajor := a.flag("storage_order", false)
+	win.ceil = a.Bit("ceil_mode", false)
+	columnMajor := a.Bit("storage_order", false)
 	if win.kernel == nil {
-		a.fail("attribute \"kernel_shape\" is missing")
+		a.Fail("attribute \"kernel_shape\" is missing")
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -16,25 +16,25 @@ type averaging struct {
 // makeAveragePool is AveragePool: the mean of every window, over the elements inside the input, or over padding too, but never over what
 // ceil_mode adds beyond the padding.
 func makeAveragePool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := averaging{window: readWindow(a), includePad: a.flag("count_include_pad", false)}
-	o.ceil = a.flag("ceil_mode", false)
+	a := site.Attrs()
+	o := averaging{window: readWindow(a), includePad: a.Bit("count_include_pad", false)}
+	o.ceil = a.Bit("ceil_mode", false)
 	return o.make(a)
 }
 
 // makeLpPool is LpPool: (Σ|x|^p)^(1/p) of every window.
 func makeLpPool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := averaging{window: readWindow(a), power: a.count("p", 2, 1)}
-	o.ceil = a.flag("ceil_mode", false)
+	a := site.Attrs()
+	o := averaging{window: readWindow(a), power: a.Count("p", 2, 1)}
+	o.ceil = a.Bit("ceil_mode", false)
 	return o.make(a)
 }
 
-func (o *averaging) make(a *attrs) (kernel.Func, error) {
+func (o *averaging) make(a *kernel.Attrs) (kernel.Func, error) {
 	if o.kernel == nil {
-		a.fail("attribute \"kernel_shape\" is missing")
+		a.Fail("attribute \"kernel_shape\" is missing")
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

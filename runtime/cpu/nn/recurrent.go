@@ -25,10 +25,10 @@ type recurrent struct {
 }
 
 // readRecurrent reads what the three operators share; they add their own and call pack.
-func readRecurrent(a *attrs, gates int, defaults ...string) *recurrent {
-	o := &recurrent{gates: gates, hidden: a.count("hidden_size", 0, 0), clip: a.float("clip", float32(math.Inf(1))),
-		batchFirst: a.flag("layout", false)}
-	switch a.oneOf("direction", "forward", "reverse", "bidirectional") {
+func readRecurrent(a *kernel.Attrs, gates int, defaults ...string) *recurrent {
+	o := &recurrent{gates: gates, hidden: a.Count("hidden_size", 0, 0), clip: a.Float("clip", float32(math.Inf(1))),
+		batchFirst: a.Bit("layout", false)}
+	switch a.Word("direction", "forward", "forward", "reverse", "bidirectional") {
 	case "reverse":
 		o.reverse = []bool{true}
 	case "bidirectional":
@@ -37,11 +37,11 @@ func readRecurrent(a *attrs, gates int, defaults ...string) *recurrent {
 		o.reverse = []bool{false}
 	}
 	if o.clip < 0 {
-		a.fail("attribute \"clip\" is %v, want at least 0", o.clip)
+		a.Fail("attribute \"clip\" is %v, want at least 0", o.clip)
 	}
 	all := readActivations(a, defaults, len(o.reverse))
 	for d := range o.reverse {
-		if a.err == nil {
+		if a.Err() == nil {
 			o.functions = append(o.functions, all[d*len(defaults):][:len(defaults)])
 		}
 	}

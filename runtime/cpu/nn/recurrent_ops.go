@@ -4,9 +4,9 @@ import "github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 
 // makeRNN is RNN: H = f(X·Wᵀ + H·Rᵀ + b).
 func makeRNN(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	o := readRecurrent(a, 1, "Tanh")
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return o.pack(site), nil
@@ -14,10 +14,10 @@ func makeRNN(site *kernel.Site) (kernel.Func, error) {
 
 // makeGRU is GRU.
 func makeGRU(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	o := readRecurrent(a, 3, "Sigmoid", "Tanh")
-	o.linearBeforeReset = a.int("linear_before_reset", 0) != 0
-	if err := a.done(); err != nil {
+	o.linearBeforeReset = a.Int("linear_before_reset", 0) != 0
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return o.pack(site), nil
@@ -25,10 +25,10 @@ func makeGRU(site *kernel.Site) (kernel.Func, error) {
 
 // makeLSTM is LSTM.
 func makeLSTM(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
+	a := site.Attrs()
 	o := readRecurrent(a, 4, "Sigmoid", "Tanh", "Tanh")
-	o.inputForget = a.int("input_forget", 0) != 0
-	if err := a.done(); err != nil {
+	o.inputForget = a.Int("input_forget", 0) != 0
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return o.pack(site), nil

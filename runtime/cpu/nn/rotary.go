@@ -15,12 +15,12 @@ type rotating struct {
 // makeRotaryEmbedding is RotaryEmbedding: pairs of elements of a head are turned by the angle of their position, whose cosine and sine
 // come in tables. Pairs are neighbours where interleaved, else an element of the first half with one of the second.
 func makeRotaryEmbedding(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	o := rotating{heads: a.count("num_heads", 0, 0), size: a.count("rotary_embedding_dim", 0, 0), interleaved: a.flag("interleaved", false)}
+	a := site.Attrs()
+	o := rotating{heads: a.Count("num_heads", 0, 0), size: a.Count("rotary_embedding_dim", 0, 0), interleaved: a.Bit("interleaved", false)}
 	if o.size%2 != 0 {
-		a.fail("attribute \"rotary_embedding_dim\" is %d, want an even number", o.size)
+		a.Fail("attribute \"rotary_embedding_dim\" is %d, want an even number", o.size)
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {

@@ -10,12 +10,12 @@ import (
 // makeMaxUnpool is MaxUnpool: every element goes back to where MaxPool found it, and the rest is 0. The indices count in a tensor whose
 // spatial extents are (input-1)·stride + kernel - pads; where output_shape names a larger one, that tensor is its first corner.
 func makeMaxUnpool(site *kernel.Site) (kernel.Func, error) {
-	a := attributes(site)
-	win := window{kernel: a.extents("kernel_shape", 1), strides: a.extents("strides", 1), pads: a.extents("pads", 0), autoPad: "NOTSET"}
+	a := site.Attrs()
+	win := window{kernel: a.Extents("kernel_shape", 1), strides: a.Extents("strides", 1), pads: a.Extents("pads", 0), autoPad: "NOTSET"}
 	if win.kernel == nil {
-		a.fail("attribute \"kernel_shape\" is missing")
+		a.Fail("attribute \"kernel_shape\" is missing")
 	}
-	if err := a.done(); err != nil {
+	if err := a.Done(); err != nil {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
@@ -59,7 +59,7 @@ func makeMaxUnpool(site *kernel.Site) (kernel.Func, error) {
 			}
 			shape = make([]int, len(want))
 			for i, n := range want {
-				if n < int64(inferred[i]) || n > maxExtent {
+				if n < int64(inferred[i]) || n > kernel.MaxExtent {
 					return fmt.Errorf("input 2 names the shape %d, want at least %s", want, kernel.ShapeString(inferred))
 				}
 				shape[i] = int(n)

@@ -15,13 +15,13 @@ type window struct {
 }
 
 // readWindow reads the attributes that all sliding operators share.
-func readWindow(a *attrs) window {
+func readWindow(a *kernel.Attrs) window {
 	return window{
-		kernel:    a.extents("kernel_shape", 1),
-		strides:   a.extents("strides", 1),
-		dilations: a.extents("dilations", 1),
-		pads:      a.extents("pads", 0),
-		autoPad:   a.oneOf("auto_pad", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+		kernel:    a.Extents("kernel_shape", 1),
+		strides:   a.Extents("strides", 1),
+		dilations: a.Extents("dilations", 1),
+		pads:      a.Extents("pads", 0),
+		autoPad:   a.Word("auto_pad", "NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
 	}
 }
 
@@ -67,12 +67,12 @@ func (w *window) lists(s *sliding, spatial, kernelShape []int) error {
 		s.in[i], s.out[i], s.kernel[i], s.stride[i], s.dilation[i] = 1, 1, 1, 1, 1
 	}
 	for i, n := range spatial {
-		if n > maxExtent {
+		if n > kernel.MaxExtent {
 			return &kernel.SizeError{Shape: spatial}
 		}
 		j := off + i
 		s.in[j], s.kernel[j] = n, kernelShape[i]
-		if kernelShape[i] < 1 || kernelShape[i] > maxExtent {
+		if kernelShape[i] < 1 || kernelShape[i] > kernel.MaxExtent {
 			return fmt.Errorf("a kernel of shape %s, want every extent at least 1", kernel.ShapeString(kernelShape))
 		}
 		if w.strides != nil {

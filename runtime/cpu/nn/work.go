@@ -11,9 +11,6 @@ import (
 // real are the types that this package computes in: 16-bit floats are computed as float32.
 type real interface{ float32 | float64 }
 
-// maxExtent bounds every number that comes from an attribute, so that products of two of them and sums of those fit an int64.
-const maxExtent = 1<<31 - 1
-
 // work is one call computed in F: it converts what comes in, and converts back and gives away scratch when finished.
 type work[F real] struct {
 	*kernel.Call
