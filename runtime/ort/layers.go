@@ -1,10 +1,10 @@
 package ort
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
+	"unsafe"
 
+	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/observe"
@@ -77,40 +77,21 @@ func amax(t *tensor.Tensor) (float32, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Without its sign, a floating-point number is the greater the greater its bits are, and a NaN is above infinity.
-	var top uint32
 	switch t.DType {
 	case tensor.Float32:
-		for ; len(b) >= 4; b = b[4:] {
-			top = max(top, binary.LittleEndian.Uint32(b)&0x7fffffff)
-		}
-	case tensor.BFloat16, tensor.Float16:
-		for ; len(b) >= 2; b = b[2:] {
-			top = max(top, uint32(binary.LittleEndian.Uint16(b)&0x7fff))
-		}
-		if t.DType == tensor.Float16 {
-			return widen(uint16(top)), nil
-		}
-		top <<= 16
-	default:
-		return 0, fmt.Errorf("%s, want float32, float16 or bfloat16", t.DType)
+		return float8.AmaxFloat32(view[float32](b)), nil
+	case tensor.Float16:
+		return float8.AmaxFloat16(view[uint16](b)), nil
+	case tensor.BFloat16:
+		return float8.AmaxBFloat16(view[uint16](b)), nil
 	}
-	return math.Float32frombits(top), nil
+	return 0, fmt.Errorf("%s, want float32, float16 or bfloat16", t.DType)
 }
 
-// widen is the value of a float16 that is not negative.
-func widen(h uint16) float32 {
-	exponent, fraction := int(h>>10), float64(h&0x3ff)
-	switch exponent {
-	case 0:
-		return float32(math.Ldexp(fraction, -24))
-	case 31:
-		if fraction != 0 {
-			return float32(math.NaN())
-		}
-		return float32(math.Inf(1))
-	}
-	return float32(math.Ldexp(1024+fraction, exponent-25))
+// view is bytes as elements. Memory from a file may be unaligned, which the supported processors allow.
+func view[T float32 | uint16](b []byte) []T {
+	var z T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(z)))
 }
 
 // weigh takes note of a new content of an initializer, which may be a weight.
