@@ -17,15 +17,8 @@ func makeScatterElements(s *kernel.Site) (kernel.Func, error) {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
-		t, err := c.Tensor(0)
+		t, up, err := updated(c, 2)
 		if err != nil {
-			return err
-		}
-		up, err := c.Tensor(2)
-		if err != nil {
-			return err
-		}
-		if err := sameType(t, up); err != nil {
 			return err
 		}
 		a, err := ranked(t, axis)
@@ -54,15 +47,8 @@ func makeScatterND(s *kernel.Site) (kernel.Func, error) {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
-		t, err := c.Tensor(0)
+		t, up, err := updated(c, 2)
 		if err != nil {
-			return err
-		}
-		up, err := c.Tensor(2)
-		if err != nil {
-			return err
-		}
-		if err := sameType(t, up); err != nil {
 			return err
 		}
 		at, run, it, err := tupleOffsets(c, 1, t.Shape, 0)
@@ -80,6 +66,17 @@ func makeScatterND(s *kernel.Site) (kernel.Func, error) {
 		}
 		return scatter(out, up, at, run, how)
 	}, nil
+}
+
+// updated is the tensor that an operator writes updates into, and the updates, input i, of the same type.
+func updated(c *kernel.Call, i int) (t, up *kernel.Tensor, err error) {
+	if t, err = c.Tensor(0); err != nil {
+		return nil, nil, err
+	}
+	if up, err = c.Tensor(i); err != nil {
+		return nil, nil, err
+	}
+	return t, up, sameType(t, up)
 }
 
 // scatter brings runs of n elements to these positions, in order.
@@ -181,15 +178,8 @@ func makeTensorScatter(s *kernel.Site) (kernel.Func, error) {
 		return nil, err
 	}
 	return func(c *kernel.Call) error {
-		t, err := c.Tensor(0)
+		t, up, err := updated(c, 1)
 		if err != nil {
-			return err
-		}
-		up, err := c.Tensor(1)
-		if err != nil {
-			return err
-		}
-		if err := sameType(t, up); err != nil {
 			return err
 		}
 		a, err := ranked(t, axis)
