@@ -13,9 +13,6 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
-// MetadataRecipe is the key of the model's metadata under which conversion left the recipe.
-const MetadataRecipe = "ai.fp8rewrite.recipe"
-
 // nan32 is a NaN.
 var nan32 = float32(math.NaN())
 
@@ -91,13 +88,13 @@ func read(ctx context.Context, m *graph.Model) (*subject, error) {
 	if len(found) == 0 {
 		return nil, ErrNotConverted
 	}
-	text, ok := m.Property(MetadataRecipe)
+	text, ok := m.Property(ops.MetadataRecipe)
 	if !ok {
-		return nil, fmt.Errorf("the model's metadata has no %q: it does not say how its layers are scaled", MetadataRecipe)
+		return nil, fmt.Errorf("the model's metadata has no %q: it does not say how its layers are scaled", ops.MetadataRecipe)
 	}
 	var err error
 	if s.recipe, err = scaling.Parse(text); err != nil {
-		return nil, fmt.Errorf("metadata %q: %w", MetadataRecipe, err)
+		return nil, fmt.Errorf("metadata %q: %w", ops.MetadataRecipe, err)
 	}
 	r := reader{subject: s, ctx: ctx, owner: map[*graph.Initializer]string{}, weights: map[*graph.Initializer]*operand{}}
 	for _, f := range found {

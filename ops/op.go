@@ -12,6 +12,9 @@ const (
 	Version int64 = 1
 )
 
+// MetadataRecipe is the key of a converted model's metadata that holds the recipe, in the spelling of scaling.Recipe.
+const MetadataRecipe = Domain + ".recipe"
+
 // A model that holds a body imports ONNX's own operators at MinOpset or later, where Cast first knows float8 (the main graph's
 // import counts, not the function's), and has at least MinIRVersion, where tensors of float8 and attributes with defaults appear.
 const (

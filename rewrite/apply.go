@@ -55,7 +55,7 @@ func (res *Result) apply(m *graph.Model, opt *Options) error {
 	replace(m.Graph, a.instead)
 	res.dropAssumedInputs(m)
 	cleanup(m, before)
-	setProperty(m, MetadataRecipe, opt.Recipe.String())
+	setProperty(m, ops.MetadataRecipe, opt.Recipe.String())
 	res.weights = a.weights
 	res.originalsThatStayed(m)
 	return nil

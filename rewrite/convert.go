@@ -14,11 +14,6 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/scaling"
 )
 
-// Keys of the model's metadata. The recipe is stored in the spelling of scaling.Recipe.
-const (
-	MetadataRecipe = "ai.fp8rewrite.recipe"
-)
-
 // MinOpset is the first opset whose Cast knows float8, MinIR the first IR version whose tensors do.
 const (
 	MinOpset = 19
@@ -137,7 +132,7 @@ func canJoin(m *graph.Model, layers []*layer, opt *Options) error {
 	if countExisting(layers) == 0 {
 		return nil
 	}
-	text, _ := m.Property(MetadataRecipe)
+	text, _ := m.Property(ops.MetadataRecipe)
 	if recipe, err := scaling.Parse(text); err == nil && recipe != opt.Recipe {
 		return &RecipeMismatchError{recipe.String(), opt.Recipe.String()}
 	}
@@ -168,7 +163,7 @@ func (res *Result) nothing(opt *Options) *Result {
 
 // keepRecipe makes the recipe that the model was converted with the result's, and warns where another was asked for.
 func (res *Result) keepRecipe() {
-	text, ok := res.Model.Property(MetadataRecipe)
+	text, ok := res.Model.Property(ops.MetadataRecipe)
 	have, err := scaling.Parse(text)
 	if !ok || err != nil || have == res.Recipe {
 		return

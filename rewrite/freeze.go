@@ -27,7 +27,7 @@ func (e *NonFiniteWeightError) Error() string {
 // stored once; the original goes unless something else reads it. Codes are computed when they are written. m stays as it is, and a model
 // without an original weight is given back as it is.
 func Freeze(ctx context.Context, m *graph.Model) (*graph.Model, error) {
-	text, _ := m.Property(MetadataRecipe)
+	text, _ := m.Property(ops.MetadataRecipe)
 	recipe, err := scaling.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("rewrite: the model's recipe: %w", err)

@@ -20,7 +20,7 @@ func Inspect(m *graph.Model) *report.Inspection {
 	layers := decide(work, opt)
 	res := &Result{layers: layers}
 	out := &report.Inspection{SchemaVersion: report.SchemaVersion, State: res.State(), Layers: []report.InspectedLayer{}}
-	out.Recipe, _ = m.Property(MetadataRecipe)
+	out.Recipe, _ = m.Property(ops.MetadataRecipe)
 	for _, l := range layers {
 		row := report.InspectedLayer{Name: l.row.Name, Node: l.row.Node, Op: l.node.OpType, Graph: l.row.Graph, Shape: l.row.Shape,
 			DType: l.row.DTypeBefore, Bytes: l.row.BytesBefore, Reason: l.row.Reason}

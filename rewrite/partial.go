@@ -21,7 +21,7 @@ func Partial(ctx context.Context, original, rewritten *graph.Model, layers []str
 	}
 	states := layersOf(rewritten)
 	opt := Options{Weights: Float8Weights}
-	text, _ := rewritten.Property(MetadataRecipe)
+	text, _ := rewritten.Property(ops.MetadataRecipe)
 	recipe, err := scaling.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("the rewritten model's recipe: %w", err)

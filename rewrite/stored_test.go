@@ -7,6 +7,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
 	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
@@ -118,7 +119,7 @@ func TestStateOfANewLayer(t *testing.T) {
 	if st := res.State(); st.Calibrated || st.DelayedLayers != 1 || st.InitializedLayers != 0 {
 		t.Errorf("state %+v", st)
 	}
-	if have, _ := res.Model.Property(rewrite.MetadataRecipe); have != recipe.String() {
+	if have, _ := res.Model.Property(ops.MetadataRecipe); have != recipe.String() {
 		t.Errorf("the stored recipe is %q, want %q", have, recipe)
 	}
 }

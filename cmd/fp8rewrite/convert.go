@@ -14,6 +14,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
@@ -348,7 +349,7 @@ func (o *convertOptions) explainRewrite(file *onnxio.File, err error) error {
 	}
 	var uncalibrated *rewrite.NotCalibratedError
 	if errors.As(err, &uncalibrated) {
-		if _, converted := file.Model.Property(rewrite.MetadataRecipe); !converted {
+		if _, converted := file.Model.Property(ops.MetadataRecipe); !converted {
 			converted := suggestOutput(file.Path)
 			return hint(err, "first fp8rewrite convert %s -o %s, then fp8rewrite calibrate %s --data BATCHES.npz -o %s", shellWord(file.Path),
 				shellWord(converted), shellWord(converted), shellWord(suggestCalibrated(converted)))

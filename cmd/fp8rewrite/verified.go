@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
@@ -49,7 +50,7 @@ func verificationReport(v *verification, found *verified) *reports.Report {
 	rep := &reports.Report{Kind: reports.KindVerify, Verification: section}
 	if len(v.files) == 2 {
 		rep.State = rewrite.Inspect(v.files[1].Model).State
-		if text, ok := v.files[1].Model.Property(rewrite.MetadataRecipe); ok {
+		if text, ok := v.files[1].Model.Property(ops.MetadataRecipe); ok {
 			if recipe, err := scaling.Parse(text); err == nil {
 				rep.Settings = recipeSettings(recipe)
 			}

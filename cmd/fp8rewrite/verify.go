@@ -16,6 +16,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
@@ -270,7 +271,7 @@ func (v *verification) judge(ctx context.Context, verifier *verify.Verifier, fou
 	if err != nil {
 		return err
 	}
-	recipe, _ := rewritten.Property(rewrite.MetadataRecipe)
+	recipe, _ := rewritten.Property(ops.MetadataRecipe)
 	found.candidate = []candidate{{recipe, m, v.gates.Check(m)}}
 	if !v.sensitivity {
 		return nil
