@@ -1,4 +1,4 @@
-// A libcublasLt on the CPU: A transposed, columns contiguous, float8, bfloat16, half or float in, scales, bias and ReLU or GELU.
+// A libcublasLt on the CPU: float8, bfloat16, half or float in, scales, bias and ReLU or GELU.
 // Every matmul is a line of the log. Attributes have the numbers of cublasLt.h; one that is not among those known here is refused.
 #include <math.h>
 #include <stdarg.h>
@@ -47,7 +47,7 @@ static R begin(const char *fn) {
 #define BEGIN do { R r = begin(__func__); if (r) return r; } while (0)
 
 struct desc { int compute, scale, trans_a, trans_b, epilogue, bias_type, a_mode, b_mode; int8_t fast; float *a, *b, *d; void *bias; };
-struct layout { int type; uint64_t rows, cols; int64_t ld; };
+struct layout { int type; uint64_t rows, cols; int64_t ld; int32_t batch; int64_t stride; };
 struct pref { uint64_t workspace; uint32_t align[4]; };
 struct result { uint64_t algo[8]; size_t workspace; int state; float waves; int reserved[4]; };
 
@@ -90,8 +90,14 @@ EXPORT R cublasLtMatmulDescSetAttribute(struct desc *d, int a, const void *v, si
 EXPORT R cublasLtMatrixLayoutCreate(struct layout **l, int type, uint64_t rows, uint64_t cols, int64_t ld) {
   BEGIN;
   *l = malloc(sizeof **l);
-  **l = (struct layout){type, rows, cols, ld};
+  **l = (struct layout){type, rows, cols, ld, 1, 0};
   return 0;
+}
+EXPORT R cublasLtMatrixLayoutSetAttribute(struct layout *l, int a, const void *v, size_t n) {
+  BEGIN;
+  if (a == 5 && n == 4) { memcpy(&l->batch, v, n); return 0; }
+  if (a == 6 && n == 8) { memcpy(&l->stride, v, n); return 0; }
+  return 7;
 }
 EXPORT R cublasLtMatrixLayoutDestroy(struct layout *l) { BEGIN; free(l); say("cublasLtMatrixLayoutDestroy"); return 0; }
 EXPORT R cublasLtMatmulPreferenceCreate(struct pref **p) { BEGIN; *p = calloc(1, sizeof **p); return 0; }
@@ -108,10 +114,11 @@ static int bytes(int type) { return is8(type) ? 1 : type == F32 ? 4 : 2; }
 
 // refused says what of a problem no card computes.
 static R refused(struct desc *d, struct layout *a, struct layout *b, struct layout *o) {
-  if (d->compute != 68 || d->scale != F32 || d->trans_a != 1 || d->trans_b != 0) return 15;
-  if (a->rows != b->rows || a->cols != o->rows || b->cols != o->cols) return 7;
+  if (d->compute != 68 || d->scale != F32 || d->trans_b != 0) return 15;
+  if ((d->trans_a ? a->rows : a->cols) != b->rows || (d->trans_a ? a->cols : a->rows) != o->rows || b->cols != o->cols) return 7;
+  if (a->batch != o->batch || b->batch != o->batch) return 7;
   if (is8(a->type) != is8(b->type)) return 15;
-  if (is8(a->type) && ((a->type == E5M2 && b->type == E5M2) || a->rows % 16 || o->rows * bytes(o->type) % 16)) return 15;
+  if (is8(a->type) && (!d->trans_a || (a->type == E5M2 && b->type == E5M2) || a->rows % 16 || o->rows * bytes(o->type) % 16)) return 15;
   if ((d->a_mode == 3 || d->b_mode == 3) && (!outer || d->a_mode != d->b_mode)) return 15;
   return 0;
 }
@@ -119,7 +126,7 @@ EXPORT R cublasLtMatmulAlgoGetHeuristic(void *h, struct desc *d, struct layout *
                                         struct pref *p, int want, struct result *r, int *got) {
   (void)h; (void)c;
   BEGIN;
-  say("heuristic %dx%dx%d workspace %d align %u,%u,%u,%u want %d", (int)o->cols, (int)o->rows, (int)a->rows, (int)(p->workspace >> 20),
+  say("heuristic %d,%d,%d workspace %d align %u,%u,%u,%u want %d", (int)o->cols, (int)o->rows, (int)b->rows, (int)(p->workspace >> 20),
       p->align[0], p->align[1], p->align[2], p->align[3], want);
   R no = refused(d, a, b, o);
   *got = 0;
@@ -149,6 +156,16 @@ static void put(void *p, int type, size_t i, double x) {
   float f = (float)x;
   if (type == F32) { ((float *)p)[i] = f; return; }
   if (type == F16) { _Float16 v = (_Float16)f; memcpy((char *)p + 2 * i, &v, 2); return; }
+  if (is8(type)) { // the nearest code, the even one of two; 0x7f and what is beyond the largest are not reached
+    int best = 0;
+    for (int c = 0; c < 256; c++) {
+      uint8_t b = (uint8_t)c, o = (uint8_t)best;
+      double d = fabs(get(&b, type, 0) - x), e = fabs(get(&o, type, 0) - x);
+      if (d < e || (d == e && !(c & 1))) best = c;
+    }
+    ((uint8_t *)p)[i] = (uint8_t)best;
+    return;
+  }
   uint32_t u;
   memcpy(&u, &f, 4);
   u += 0x7fff + (u >> 16 & 1);
@@ -164,17 +181,19 @@ EXPORT R cublasLtMatmul(void *h, struct desc *d, const float *alpha, const void 
   if (no) return no;
   say("cublasLtMatmul %d·%d->%d fast %d epilogue %d bias %d modes %d,%d workspace %d %d stream %d", b->type, a->type, o->type, d->fast,
       d->epilogue, d->bias_type, d->a_mode, d->b_mode, workspace != 0, (int)(room >> 20), stream != 0);
-  for (size_t n = 0; n < o->cols; n++)
-    for (size_t m = 0; m < o->rows; m++) {
-      double x = 0;
-      for (size_t k = 0; k < a->rows; k++) x += get(A, a->type, m * a->ld + k) * get(B, b->type, n * b->ld + k);
-      if (d->a) x *= d->a[d->a_mode == 3 ? m : 0];
-      if (d->b) x *= d->b[d->b_mode == 3 ? n : 0];
-      if (d->epilogue & 4) x += get(d->bias, d->bias_type == -1 ? o->type : d->bias_type, m);
-      if (d->epilogue & 2) x = x > 0 ? x : 0;
-      if (d->epilogue & 32) x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
-      if (d->d) x *= *d->d;
-      put(D, o->type, n * o->ld + m, x);
-    }
+  for (int32_t i = 0; i < o->batch; i++)
+    for (size_t n = 0; n < o->cols; n++)
+      for (size_t m = 0; m < o->rows; m++) {
+        double x = 0;
+        for (size_t k = 0; k < b->rows; k++)
+          x += get(A, a->type, i * a->stride + (d->trans_a ? m * a->ld + k : k * a->ld + m)) * get(B, b->type, i * b->stride + n * b->ld + k);
+        if (d->a) x *= d->a[d->a_mode == 3 ? m : 0];
+        if (d->b) x *= d->b[d->b_mode == 3 ? n : 0];
+        if (d->epilogue & 4) x += get(d->bias, d->bias_type == -1 ? o->type : d->bias_type, m);
+        if (d->epilogue & 2) x = x > 0 ? x : 0;
+        if (d->epilogue & 32) x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+        if (d->d) x *= *d->d;
+        put(D, o->type, i * o->stride + n * o->ld + m, x);
+      }
   return 0;
 }
