@@ -304,7 +304,7 @@ func TestHowArraysAreCut(t *testing.T) {
 			err: []string{"got float32[5,4,3]", "want float32[batch]"}},
 		{name: "a scalar for a vector", in: model(named("x", f, "batch")), data: map[string][]int64{"x": {}},
 			err: []string{"got float32[]", "want float32[batch]"}},
-		{name: "want at least one row", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 3}}, err: []string{"no rows"}},
+		{name: "no rows", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 3}}, err: []string{"got float32[0,3], want at least one row"}},
 		{name: "rows without elements", in: model(named("x", f, "batch", "n")), data: map[string][]int64{"x": {1 << 60, 0}}, err: []string{"want at least one row"}},
 		{name: "an empty list", in: model(named("x", f, "batch", 3)), data: map[string][]int64{"x": {0, 4, 3}}, err: []string{"at least one element"}},
 		{name: "an empty past", in: model(named("x", f, "batch"), named("p", f, "batch", "past")), data: map[string][]int64{"x": {4}, "p": {4, 0}},

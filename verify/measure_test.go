@@ -180,6 +180,15 @@ func TestWhatDoesNotFitIsAnError(t *testing.T) {
 	if _, err := verify.New(cpu.New(), s.original, s.eval, verify.Options{Logits: "none"}); err == nil || !strings.Contains(err.Error(), `"none"`) {
 		t.Errorf("an output that is not there: %v", err)
 	}
+	unlabeled, err := verify.New(cpu.New(), s.original, s.eval, verify.Options{Labels: func(_ context.Context, step int) (*tensor.Tensor, error) {
+		return tensor.Int64s(tensor.Shape{8}, -1, -1, -1, -1, -1, -1, -1, -1), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unlabeled.Measure(context.Background(), s.rewritten); err == nil || !strings.Contains(err.Error(), "all are negative") {
+		t.Errorf("labels that are no classes: %v", err)
+	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := s.verifier(t, false).Measure(cancelled, s.rewritten); err == nil {
