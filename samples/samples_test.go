@@ -429,7 +429,8 @@ func TestWhatIsNotFiniteIsRefused(t *testing.T) {
 
 func TestLabelsAreAligned(t *testing.T) {
 	path := putNpz(t, arrays{{Name: "calib_x", Tensor: rising(tensor.Float32, 5, 2)}, {Name: "calib_label", Tensor: rising(tensor.Int64, 5)},
-		{Name: "short", Tensor: rising(tensor.Int64, 3)}, {Name: "one", Tensor: rising(tensor.Int64)}})
+		{Name: "short", Tensor: rising(tensor.Int64, 3)}, {Name: "one", Tensor: rising(tensor.Int64)},
+		{Name: "label", Tensor: rising(tensor.Int64, 7)}}) // of another split: the prefix comes first
 	s := open(t, path, Options{Model: model(input("x", tensor.Float32, -1, 2)), Prefix: "calib_", BatchSize: 2})
 	for i, want := range [][]int64{{0, 1}, {2, 3}, {4}} {
 		l, err := s.Aligned("label", i)
