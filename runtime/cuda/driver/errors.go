@@ -8,20 +8,20 @@ import (
 
 // Codes of CUresult that decisions are made on; cuda.h has them all.
 const (
-	CodeInvalidValue     = 1
-	CodeOutOfMemory      = 2
-	CodeStubLibrary      = 34
-	CodeNoDevice         = 100
-	CodeInvalidDevice    = 101
-	CodeInvalidContext   = 201
-	CodeNoBinary         = 209 // neither machine code nor PTX that fits the card
-	CodeInvalidPTX       = 218
-	CodeUnsupportedPTX   = 222 // PTX newer than the driver
-	CodeNotFound         = 500
-	CodeNotReady         = 600
-	CodeIllegalAddress   = 700
-	CodeDriverMismatch   = 803
-	CodeCompatUnsuported = 804
+	CodeInvalidValue      = 1
+	CodeOutOfMemory       = 2
+	CodeStubLibrary       = 34
+	CodeNoDevice          = 100
+	CodeInvalidDevice     = 101
+	CodeInvalidContext    = 201
+	CodeNoBinary          = 209 // neither machine code nor PTX that fits the card
+	CodeInvalidPTX        = 218
+	CodeUnsupportedPTX    = 222 // PTX newer than the driver
+	CodeNotFound          = 500
+	CodeNotReady          = 600
+	CodeIllegalAddress    = 700
+	CodeDriverMismatch    = 803
+	CodeCompatUnsupported = 804
 )
 
 // ErrClosed is the error of a call to a device that was closed.

@@ -28,9 +28,14 @@ func (h *Handle) Matmul(c *driver.Context, plan *Plan, o Operands, s driver.Stre
 			return err
 		}
 	}
+	// The matrix that is added is never read, beta being 0. In float8 products the library wants none; in others the output serves.
+	added := o.Y
+	if plan.Problem.X.Float8() {
+		added = 0
+	}
 	err := h.lib.call(fnMatmul, h.handle, plan.desc, uintptr(unsafe.Pointer(&h.one)),
 		uintptr(o.W), plan.w, uintptr(o.X), plan.x, uintptr(unsafe.Pointer(&h.zero)),
-		uintptr(o.Y), plan.c, uintptr(o.Y), plan.y,
+		uintptr(added), plan.c, uintptr(o.Y), plan.y,
 		uintptr(unsafe.Pointer(&plan.algo)), uintptr(h.workspace), uintptr(h.room), uintptr(s))
 	if err != nil {
 		return fmt.Errorf("%v: %w", plan.Problem, lost(c, err))

@@ -205,9 +205,12 @@ func (h *Handle) ask(c *driver.Context, p Problem) (plan *Plan, err error) {
 			return plan, err
 		}
 	}
-	// The library wants to see how a bias is aligned, not the bias.
-	if p.Bias != None {
-		if err := plan.point(l, 0, h.workspace); err != nil {
+	// The library wants to see how a bias and vectors of scales are aligned, not the numbers.
+	for i, there := range [4]bool{p.Bias != None, p.Channels, p.Rows} {
+		if !there {
+			continue
+		}
+		if err := plan.point(l, i, h.workspace); err != nil {
 			return plan, err
 		}
 	}

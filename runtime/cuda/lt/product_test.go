@@ -365,7 +365,7 @@ func tolerance(p Problem) float64 {
 }
 
 const (
-	toleranceFast    = 1.0 / (1 << 10)
+	toleranceFast    = 1.0 / (1 << 9)
 	tolerancePrecise = 1.0 / (1 << 11)
 	toleranceF32     = 1.0 / (1 << 18)
 )
@@ -410,3 +410,6 @@ func problems(m, n, k int) []Problem {
 	}
 	return append(list, Problem{M: m, N: n, K: k, X: E4M3, W: E4M3, Y: E4M3})
 }
+
+// newRand is a source of numbers that are the same each time.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 8)) }

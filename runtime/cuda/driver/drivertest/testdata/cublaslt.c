@@ -119,7 +119,7 @@ static R refused(struct desc *d, struct layout *a, struct layout *b, struct layo
   if (a->batch != o->batch || b->batch != o->batch) return 7;
   if (is8(a->type) != is8(b->type)) return 15;
   if (is8(a->type) && (!d->trans_a || (a->type == E5M2 && b->type == E5M2) || a->rows % 16 || o->rows * bytes(o->type) % 16)) return 15;
-  if ((d->a_mode == 3 || d->b_mode == 3) && (!outer || d->a_mode != d->b_mode)) return 15;
+  if ((d->a_mode == 3 || d->b_mode == 3) && (!outer || (d->a_mode == 3 && !d->a) || (d->b_mode == 3 && !d->b))) return 7;
   return 0;
 }
 EXPORT R cublasLtMatmulAlgoGetHeuristic(void *h, struct desc *d, struct layout *a, struct layout *b, struct layout *c, struct layout *o,
@@ -174,8 +174,8 @@ static void put(void *p, int type, size_t i, double x) {
 EXPORT R cublasLtMatmul(void *h, struct desc *d, const float *alpha, const void *A, struct layout *a, const void *B, struct layout *b,
                         const float *beta, const void *C, struct layout *c, void *D, struct layout *o, const uint64_t *algo,
                         void *workspace, size_t room, uintptr_t stream) {
-  (void)C; (void)c;
   BEGIN;
+  if (C == D && c->type != o->type) return 7;
   if (h != (void *)&outer || algo[0] != 0xa190 || algo[7] != o->rows || *alpha != 1 || *beta != 0) return 7;
   R no = refused(d, a, b, o);
   if (no) return no;
