@@ -59,7 +59,7 @@ func TestDevicesTellsWhatTheMachineHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := driver.Info{Name: "Fake GPU 0", Major: 8, Minor: 9, SMs: 132, Total: 1 << 30, Free: 1 << 30, L2: 50 << 20, SharedPerSM: 227 << 10}
+	want := driver.Info{Name: "Fake GPU 0", Major: 8, Minor: 9, SMs: 132, Total: 1 << 30, Free: 1 << 30, L2: 50 << 20, SharedPerBlock: 227 << 10}
 	if len(infos) != 2 || infos[0] != want {
 		t.Errorf("devices %+v, want two, the first %+v", infos, want)
 	}

@@ -137,13 +137,13 @@ const (
 
 // Info describes a GPU.
 type Info struct {
-	Ordinal      int
-	Name         string
-	Major, Minor int   // compute capability
-	SMs          int   // multiprocessors
-	Total        int64 // memory in bytes
-	Free         int64 // memory in bytes that no process holds; only where [Devices] filled it in
-	L2           int64 // bytes of the second level cache
-	SharedPerSM  int64 // bytes of shared memory that one block can have when it asks for it
-	Err          error // from [Devices]: why no context can be made on it, and so Free is unknown
+	Ordinal        int
+	Name           string
+	Major, Minor   int   // compute capability
+	SMs            int   // multiprocessors
+	Total          int64 // memory in bytes
+	Free           int64 // memory in bytes that no process holds; only where [Devices] filled it in
+	L2             int64 // bytes of the second level cache
+	SharedPerBlock int64 // bytes of shared memory that a block can have when its launch asks for it
+	Err            error // from [Devices]: why no context can be made on it, and so Free is unknown
 }

@@ -69,7 +69,7 @@ func (c *Context) Launch(f *Function, l Launch, args ...Arg) error {
 	if l.Shared > f.maxShared {
 		// Above what every card has, a kernel's limit must be raised first.
 		if err := c.check(c.drv.SetAttribute(f.handle, MaxDynamicShared, l.Shared)); err != nil {
-			return fmt.Errorf("cuda: kernel %q: %d bytes of shared memory, the card's blocks can have %d: %w", f.Name, l.Shared, c.dev.info.SharedPerSM, err)
+			return fmt.Errorf("cuda: kernel %q: %d bytes of shared memory, the card's blocks can have %d: %w", f.Name, l.Shared, c.dev.info.SharedPerBlock, err)
 		}
 		f.maxShared = l.Shared
 	}

@@ -246,7 +246,7 @@ func (n *native) Describe(ordinal int) (Info, error) {
 		return v
 	}
 	info.Major, info.Minor, info.SMs = int(attribute(attrMajor)), int(attribute(attrMinor)), int(attribute(attrSMs))
-	info.L2, info.SharedPerSM = int64(attribute(attrL2)), int64(attribute(attrSharedOptin))
+	info.L2, info.SharedPerBlock = int64(attribute(attrL2)), int64(attribute(attrSharedOptin))
 	return info, err
 }
 

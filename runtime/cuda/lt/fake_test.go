@@ -123,6 +123,30 @@ func TestABadAddressIsFoundBeforeTheCall(t *testing.T) {
 	})
 }
 
+func TestVectorsOfScales(t *testing.T) {
+	// As on Hopper: for both operands, or for none.
+	r := fakeRig(t, "130102")
+	for _, v := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+		s := newSample(3, Problem{M: 5, N: 16, K: 32, X: E4M3, W: E4M3, Y: F32, Rows: v[0], Channels: v[1], Bias: BF16, Activation: GELU})
+		r.do(t, func(c *driver.Context) error {
+			plan, got, err := r.compute(c, s)
+			if err != nil {
+				return err
+			}
+			if plan.SpreadX != !v[0] || plan.SpreadW != !v[1] || plan.MultiplyX || plan.MultiplyW {
+				t.Errorf("rows %v, channels %v: plan %+v", v[0], v[1], plan)
+			}
+			if worst, at := s.errorOf(got); worst > 1e-6 {
+				t.Errorf("rows %v, channels %v: error %g: %s", v[0], v[1], worst, at)
+			}
+			return nil
+		})
+	}
+	if r.h.Plans() != 3 {
+		t.Errorf("%d plans, want 3", r.h.Plans())
+	}
+}
+
 func TestVectorsOfScalesThatAreNotTakenAreTheCallers(t *testing.T) {
 	for name, version := range map[string]string{"the library has none": "120403", "the library refuses": "130102"} {
 		t.Run(name, func(t *testing.T) {

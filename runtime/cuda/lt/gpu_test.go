@@ -87,6 +87,7 @@ func TestGPUComputesWhatWhyAllows(t *testing.T) {
 
 func TestGPUVectorsOfScales(t *testing.T) {
 	r := gpuRig(t)
+	seen := map[string]int{}
 	for _, y := range []Type{BF16, F16, F32} {
 		for _, fast := range []bool{false, true} {
 			for _, bias := range []bool{false, true} {
@@ -102,10 +103,9 @@ func TestGPUVectorsOfScales(t *testing.T) {
 							t.Errorf("%v, rows %v, channels %v: %v", p, p.Rows, p.Channels, err)
 							return c.SyncAll()
 						}
-						_, err = r.h.ask(c, p)
-						t.Logf("%v, fast %v, rows %v, channels %v: the caller multiplies %v, %v (%v)", p, fast, p.Rows, p.Channels, plan.MultiplyX, plan.MultiplyW, err)
+						seen[fmt.Sprintf("rows %v, channels %v: spread %v, %v, multiply %v, %v", p.Rows, p.Channels, plan.SpreadX, plan.SpreadW, plan.MultiplyX, plan.MultiplyW)]++
 						if plan.MultiplyX || plan.MultiplyW {
-							return nil
+							return nil // a library or a card before vectors; the fallback has a test of its own
 						}
 						if e, at := s.errorOf(got); e > tolerance(p) {
 							t.Errorf("%v, rows %v, channels %v: error %g: %s", p, p.Rows, p.Channels, e, at)
@@ -115,6 +115,9 @@ func TestGPUVectorsOfScales(t *testing.T) {
 				}
 			}
 		}
+	}
+	for how, n := range seen {
+		t.Logf("%s (%d problems)", how, n)
 	}
 }
 

@@ -52,10 +52,14 @@ func (h *Handle) Plans() int { return len(h.plans) }
 
 // Plan is how a problem is computed.
 type Plan struct {
-	// Problem is what Matmul computes: the one asked for, but see MultiplyX.
+	// Problem is what Matmul computes: the one asked for, but see SpreadX and MultiplyX.
 	Problem Problem
 
-	// MultiplyX and MultiplyW say that this card or library takes no vectors of scales. Matmul then has no scale for that operand: the
+	// SpreadX and SpreadW say that the library takes a vector of scales for one operand only together with one for the other, as on
+	// Hopper: scaleX, which the problem has as a scalar, must be given as M copies of it, or scaleW as N. See Handle.Spread.
+	SpreadX, SpreadW bool
+
+	// MultiplyX and MultiplyW say that this card or library takes no vectors of scales at all. Matmul then has no scale for that operand: the
 	// caller multiplies row m of the output by scaleX[m], or column n by scaleW[n], and after that adds the bias and applies the
 	// activation, which Problem no longer has. Outputs of float16 may overflow before they are multiplied.
 	MultiplyX, MultiplyW bool
@@ -88,8 +92,16 @@ func (h *Handle) Plan(c *driver.Context, p Problem) (*Plan, error) {
 	if why != "" {
 		return nil, &UnsupportedError{Problem: p, Why: why}
 	}
+	refused := func(err error) bool { _, no := errors.AsType[*UnsupportedError](err); return no }
 	plan, err := h.ask(c, p)
-	if _, no := errors.AsType[*UnsupportedError](err); no && (p.Rows || p.Channels) {
+	if refused(err) && p.Rows != p.Channels {
+		both := p
+		both.Rows, both.Channels = true, true
+		if plan, err = h.ask(c, both); err == nil {
+			plan.SpreadX, plan.SpreadW = !p.Rows, !p.Channels
+		}
+	}
+	if refused(err) && (p.Rows || p.Channels) {
 		bare := p
 		bare.Rows, bare.Channels, bare.Bias, bare.Activation = false, false, None, Identity
 		if plan, err = h.ask(c, bare); err == nil {
@@ -101,6 +113,24 @@ func (h *Handle) Plan(c *driver.Context, p Problem) (*Plan, error) {
 	}
 	h.plans[p] = plan
 	return plan, nil
+}
+
+// Spread puts n copies of the float32 at src to dst, in the order of a stream and without a kernel: each copy doubles what is there. It
+// can be captured; a scale that does not change needs it once.
+func (h *Handle) Spread(c *driver.Context, dst, src driver.Ptr, n int, s driver.Stream) error {
+	const size = 4
+	if n <= 0 {
+		return nil
+	}
+	if err := c.Copy(dst, src, size, s); err != nil {
+		return err
+	}
+	for there := 1; there < n; there *= 2 {
+		if err := c.Copy(dst.Add(int64(there)*size), dst, int64(min(there, n-there))*size, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ask makes the descriptors of p and has the library choose an algorithm.

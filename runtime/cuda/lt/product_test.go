@@ -2,6 +2,7 @@ package lt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -325,6 +326,25 @@ func (r *rig) compute(c *driver.Context, s *sample) (plan *Plan, got []float64, 
 		return nil, nil, err
 	}
 	o, free, err := s.upload(c, r.s)
+	if err != nil {
+		return nil, nil, err
+	}
+	spread := func(scale driver.Ptr, n int) (all driver.Ptr) {
+		if err == nil {
+			if all, err = c.Alloc(int64(4 * n)); err == nil {
+				err = r.h.Spread(c, all, scale, n, r.s)
+			}
+		}
+		return all
+	}
+	if plan.SpreadX {
+		o.ScaleX = spread(o.ScaleX, s.p.M)
+		defer func() { err = errors.Join(err, c.Free(o.ScaleX)) }()
+	}
+	if plan.SpreadW {
+		o.ScaleW = spread(o.ScaleW, s.p.N)
+		defer func() { err = errors.Join(err, c.Free(o.ScaleW)) }()
+	}
 	if err != nil {
 		return nil, nil, err
 	}

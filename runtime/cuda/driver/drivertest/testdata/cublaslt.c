@@ -22,7 +22,7 @@ EXPORT void fake_fail(const char *fn, int code, int after) {
   fails[nfails].code = code;
   fails[nfails++].after = after;
 }
-EXPORT void fake_outer(int yes) { outer = yes; }     // whether vectors of scales are taken
+EXPORT void fake_outer(int yes) { outer = yes; }     // whether vectors of scales are taken, which is for both operands or for none
 EXPORT void fake_answers(int n) { answers = n; }     // how many algorithms the heuristic knows
 EXPORT const char *fake_log(void) { return log_text ? log_text : ""; }
 EXPORT void fake_forget(void) { log_len = 0; if (log_text) log_text[0] = 0; }
@@ -119,7 +119,7 @@ static R refused(struct desc *d, struct layout *a, struct layout *b, struct layo
   if (a->batch != o->batch || b->batch != o->batch) return 7;
   if (is8(a->type) != is8(b->type)) return 15;
   if (is8(a->type) && (!d->trans_a || (a->type == E5M2 && b->type == E5M2) || a->rows % 16 || o->rows * bytes(o->type) % 16)) return 15;
-  if ((d->a_mode == 3 || d->b_mode == 3) && (!outer || (d->a_mode == 3 && !d->a) || (d->b_mode == 3 && !d->b))) return 7;
+  if ((d->a_mode == 3 || d->b_mode == 3) && (!outer || d->a_mode != d->b_mode || !d->a || !d->b)) return 7;
   return 0;
 }
 EXPORT R cublasLtMatmulAlgoGetHeuristic(void *h, struct desc *d, struct layout *a, struct layout *b, struct layout *c, struct layout *o,
