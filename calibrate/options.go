@@ -16,7 +16,7 @@ type Options struct {
 	// NoAmaxInit casts the first batch with the stored scale, 1, instead of a scale from its own amax.
 	NoAmaxInit bool
 
-	// Force goes on from a model whose scales were frozen.
+	// Force goes on from a model whose scales were frozen, or from a shard that was not merged.
 	Force bool
 
 	// Shard takes a part of every step's rows, with scales of its own. The zero value takes all.
@@ -28,6 +28,10 @@ type Options struct {
 	// Fingerprint names what the run depends on: model, data and flags. It goes into checkpoints, and only a checkpoint of the
 	// same one is resumed.
 	Fingerprint string
+
+	// Data names the data as a whole, the same for every shard: it goes into the model, and Merge refuses shards of different data. ""
+	// says nothing.
+	Data string
 
 	// Resume goes on after the steps that the checkpoint has. Of several ranks only that of rank 0 counts.
 	Resume *Checkpoint

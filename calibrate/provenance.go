@@ -20,6 +20,8 @@ type Provenance struct {
 	Shard    string `json:"shard,omitempty"`  // "i/n"
 	Merged   int    `json:"merged,omitempty"` // models that were merged
 	Frozen   bool   `json:"frozen,omitempty"`
+	Data     string `json:"data,omitempty"`  // Options.Data
+	Batch    int    `json:"batch,omitempty"` // rows of the first step, all shards together
 
 	// Windows are the histories that are not simply from the last steps.
 	Windows []Window `json:"windows,omitempty"`

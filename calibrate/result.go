@@ -76,7 +76,8 @@ func rate(n, of int64) float64 {
 func (r *run) result() (*Result, error) {
 	r.put()
 	res := &Result{Model: r.model, Recipe: r.recipe, Steps: r.done, Rows: r.rows, GradOutput: GradInitial}
-	res.Provenance = Provenance{Version: provenanceVersion, Steps: r.done, Rows: r.rows, AmaxInit: !r.opt.NoAmaxInit, Shard: r.opt.Shard.String(), Windows: r.windows(r.done)}
+	res.Provenance = Provenance{Version: provenanceVersion, Steps: r.done, Rows: r.rows, AmaxInit: !r.opt.NoAmaxInit, Shard: r.opt.Shard.String(),
+		Data: r.opt.Data, Batch: r.source.Rows(0), Windows: r.windows(r.done)}
 	if err := res.Provenance.write(r.model); err != nil {
 		return nil, err
 	}
