@@ -273,6 +273,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if c.batches, err = c.set.Fingerprint(ctx); err != nil {
 		return err
 	}
+	c.opt.Data = c.batches
 	sums, err := digests.wait(ctx)
 	if err != nil {
 		return err
