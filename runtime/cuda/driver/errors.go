@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -109,6 +110,7 @@ func IsOutOfMemory(err error) bool {
 type ModuleError struct {
 	Module string // what the caller calls it
 	Card   Info
+	Target string // what its PTX is made for, such as "sm_89"; "" where that is not known
 	Log    string // what the driver's compiler said
 	Err    error
 }
@@ -118,7 +120,7 @@ func (e *ModuleError) Error() string {
 	s := fmt.Sprintf("cuda: module %q: ", e.Module)
 	cuda, ok := errors.AsType[*Error](e.Err)
 	switch {
-	case ok && cuda.Code == CodeNoBinary:
+	case ok && (cuda.Code == CodeNoBinary || cuda.Code == CodeInvalidPTX && e.newer()):
 		s += fmt.Sprintf("it is not made for %s (compute capability %d.%d)", e.Card.Name, e.Card.Major, e.Card.Minor)
 	case ok && cuda.Code == CodeUnsupportedPTX:
 		s += "the NVIDIA driver is older than the kernels' PTX"
@@ -130,6 +132,13 @@ func (e *ModuleError) Error() string {
 		s += ": " + strings.Join(strings.Fields(e.Log), " ")
 	}
 	return s
+}
+
+// newer says whether the target is a card newer than the one at hand, which the driver's compiler tells as an error in the PTX.
+func (e *ModuleError) newer() bool {
+	number := strings.TrimRight(strings.TrimPrefix(e.Target, "sm_"), "af")
+	v, err := strconv.Atoi(number)
+	return err == nil && v > 10*e.Card.Major+e.Card.Minor
 }
 
 // Unwrap is the driver's error.

@@ -1,6 +1,12 @@
 package driver
 
-import "bytes"
+import (
+	"bytes"
+	"regexp"
+)
+
+// target is PTX's own word for what it is made for.
+var target = regexp.MustCompile(`(?m)^\s*\.target\s+(sm_\w+)`)
 
 // Module is a set of kernels on the GPU.
 type Module struct {
@@ -16,7 +22,11 @@ func (c *Context) LoadModule(name string, image []byte) (*Module, error) {
 	}
 	h, log, err := c.drv.LoadModule(image)
 	if err != nil {
-		return nil, &ModuleError{Module: name, Card: c.dev.info, Log: log, Err: c.check(err)}
+		e := &ModuleError{Module: name, Card: c.dev.info, Log: log, Err: c.check(err)}
+		if m := target.FindSubmatch(image); m != nil {
+			e.Target = string(m[1])
+		}
+		return nil, e
 	}
 	return &Module{name: name, handle: h}, nil
 }

@@ -176,9 +176,10 @@ func TestALaunchThatDoesNotFitIsRefused(t *testing.T) {
 }
 
 func TestAModuleThatCannotBeLoadedSaysWhy(t *testing.T) {
-	dev := fakeDevice(t, drivertest.CUDA(t))
+	lib := drivertest.CUDA(t)
+	dev := fakeDevice(t, lib)
 	for name, c := range map[string]struct{ ptx, says string }{
-		"made for a newer card": {".version 8.1\n.target sm_100", `module "m": it is not made for Fake GPU 0 (compute capability 9.0): cuda: cuModuleLoadDataEx: no kernel image`},
+		"made for a newer card": {".version 8.1\n.target sm_100", `module "m": it is not made for Fake GPU 0 (compute capability 9.0): cuda: cuModuleLoadDataEx: a PTX JIT compilation failed (CUDA_ERROR_INVALID_PTX, 218): ptxas fatal : SM version`},
 		"newer than the driver": {".version 99.0\n.target sm_80", `the NVIDIA driver is older than the kernels' PTX`},
 		"not PTX":               {"nonsense", `a PTX JIT compilation failed (CUDA_ERROR_INVALID_PTX, 218): ptxas application ptx input, line 1; fatal : Missing .target directive`},
 	} {
@@ -190,7 +191,16 @@ func TestAModuleThatCannotBeLoadedSaysWhy(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}
+	// A cubin is machine code: the driver has a code of its own for one that is not the card's.
+	lib.Fail("cuModuleLoadDataEx", driver.CodeNoBinary, 0)
 	err := dev.Do(func(c *driver.Context) error {
+		_, err := c.LoadModule("m", []byte("\x7fELF\x00"))
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "it is not made for Fake GPU 0 (compute capability 9.0): cuda: cuModuleLoadDataEx: no kernel image") {
+		t.Errorf("a cubin for another card: %v", err)
+	}
+	err = dev.Do(func(c *driver.Context) error {
 		m, err := c.LoadModule("m", []byte(addPTX))
 		if err != nil {
 			return err

@@ -186,7 +186,7 @@ func BenchmarkGPU(b *testing.B) {
 		name string
 		p    Problem
 	}
-	for _, n := range []int{8192, 4096} {
+	for _, size := range [][3]int{{8192, 8192, 8192}, {4096, 4096, 4096}, {8192, 4096, 4096}, {8192, 11008, 4096}, {2048, 4096, 4096}, {256, 1024, 1024}} {
 		for _, k := range []kind{
 			{"e4m3 fast", Problem{X: E4M3, W: E4M3, Y: BF16, Fast: true}},
 			{"e4m3 precise", Problem{X: E4M3, W: E4M3, Y: BF16}},
@@ -196,8 +196,8 @@ func BenchmarkGPU(b *testing.B) {
 			{"bf16", Problem{X: BF16, W: BF16, Y: BF16}},
 		} {
 			p := k.p
-			p.M, p.N, p.K = n, n, n
-			b.Run(fmt.Sprintf("%d/%s", n, k.name), func(b *testing.B) { benchmark(b, p) })
+			p.M, p.N, p.K = size[0], size[1], size[2]
+			b.Run(fmt.Sprintf("%dx%dx%d/%s", p.M, p.N, p.K, k.name), func(b *testing.B) { benchmark(b, p) })
 		}
 	}
 }

@@ -189,7 +189,10 @@ EXPORT R cuModuleLoadDataEx(char **m, const char *image, unsigned n, const int *
     return 218;
   }
   sscanf(t, ".target sm_%d", &a);
-  if (a > 10 * major + minor) return 209;
+  if (a > 10 * major + minor) {
+    if (log) snprintf(log, room, "ptxas fatal   : SM version specified by .target is higher than default SM version assumed\n");
+    return 218;
+  }
   int v = 0, w = 0;
   sscanf(image, ".version %d.%d", &v, &w);
   if (v > 9) return 222;
