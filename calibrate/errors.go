@@ -11,6 +11,9 @@ var ErrNotConverted = errors.New("the model has no Float8Linear layer: it was no
 // ErrFrozen says that a model's scales were frozen, and that a run would move them again.
 var ErrFrozen = errors.New("the scales of the model were frozen by an earlier calibration")
 
+// ErrShard says that a model has the state of one part of the rows alone, from which no run can go on as one process would.
+var ErrShard = errors.New("the model is one shard of a calibration that was not merged: merge the shards first")
+
 // StateError says that a layer's state is not there, or not fit to go on from.
 type StateError struct {
 	Layer string

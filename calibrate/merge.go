@@ -1,9 +1,11 @@
 package calibrate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"maps"
@@ -32,8 +34,8 @@ type Merged struct {
 
 // Merge joins models that were calibrated from one model on parts of the same steps. For every history, the amaxes of one step join by
 // maximum, the newest of all steps stay, and the scale is made from them as by a step of scaling.State. Models that differ in
-// anything but this state, in the number of steps or in how a first scale was found, and shards that are missing or stand twice, are a
-// [MergeError]. Weights are read once per model.
+// anything but this state, in what their histories held before, in the number of steps or in how a first scale was found, and shards that
+// are of different data or batches, missing or there twice, are a [MergeError]. Weights are read once per model.
 func Merge(ctx context.Context, models ...*graph.Model) (*Merged, error) {
 	if len(models) < 2 {
 		return nil, fmt.Errorf("merge: got %d models, want two or more", len(models))
@@ -68,7 +70,8 @@ func Merge(ctx context.Context, models ...*graph.Model) (*Merged, error) {
 		subjects[i], origins[i] = s, p
 	}
 	out := Provenance{Steps: origins[0].Steps, AmaxInit: origins[0].AmaxInit, Merged: len(models)}
-	if err := together(origins); err != nil {
+	var err error
+	if out.Data, out.Batch, err = together(origins); err != nil {
 		return nil, err
 	}
 	windows := make([]map[string][]int, len(origins))
@@ -84,7 +87,7 @@ func Merge(ctx context.Context, models ...*graph.Model) (*Merged, error) {
 		if o.state == nil {
 			continue
 		}
-		steps := map[int]float32{}
+		steps, since := map[int]float32{}, map[int]int{} // since: the model from which a step was taken first
 		initialized := false
 		var scales []float32
 		for i, s := range subjects {
@@ -101,7 +104,14 @@ func Merge(ctx context.Context, models ...*graph.Model) (*Merged, error) {
 				return nil, &MergeError{i, fmt.Sprintf("its metadata gives %d steps for the history %q of %d", len(window), from.history.Name, len(from.window))}
 			}
 			for j, a := range from.state.History() {
-				steps[window[j]] = max(steps[window[j]], a)
+				step := window[j]
+				if from, seen := since[step]; !seen {
+					since[step] = i
+				} else if step < 0 && a != steps[step] {
+					return nil, &MergeError{i, fmt.Sprintf("history %q: %v from before the run, in model %d %v: it did not start from the same state",
+						o.history.Name, a, from+1, steps[step])}
+				}
+				steps[step] = max(steps[step], a)
 			}
 		}
 		if scales != nil {
@@ -138,36 +148,46 @@ func (o *operand) merge(steps map[int]float32, initialized bool) error {
 	return nil
 }
 
-// together says why runs do not belong together.
-func together(origins []*Provenance) error {
+// together says why runs do not belong together, and what shards tell of the data that they are parts of. A model that says nothing of
+// its data is taken at its word.
+func together(origins []*Provenance) (data string, batch int, err error) {
 	first, err := shardOf(origins[0])
 	if err != nil {
-		return &MergeError{0, err.Error()}
+		return "", 0, &MergeError{0, err.Error()}
 	}
 	seen := map[Shard]int{}
 	for i, p := range origins {
 		s, err := shardOf(p)
 		switch {
 		case err != nil:
-			return &MergeError{i, err.Error()}
 		case p.Steps != origins[0].Steps:
-			return &MergeError{i, fmt.Sprintf("calibrated in %d steps, the first one in %d", p.Steps, origins[0].Steps)}
+			err = fmt.Errorf("calibrated in %d steps, the first one in %d", p.Steps, origins[0].Steps)
 		case p.AmaxInit != origins[0].AmaxInit:
-			return &MergeError{i, "calibrated with another choice of amax initialization than the first one"}
+			err = errors.New("calibrated with another choice of amax initialization than the first one")
 		case s.Count != first.Count:
-			return &MergeError{i, fmt.Sprintf("it is shard %q, the first one %q", p.Shard, origins[0].Shard)}
+			err = fmt.Errorf("it is shard %q, the first one %q", p.Shard, origins[0].Shard)
+		case s.Count <= 1: // each ran all rows, of whatever data
+		case data != "" && p.Data != "" && p.Data != data:
+			err = fmt.Errorf("calibrated with other data than the ones before it: fingerprint %q, theirs %q", p.Data, data)
+		case batch != 0 && p.Batch != 0 && p.Batch != batch:
+			err = fmt.Errorf("calibrated in batches of %d rows, the ones before it of %d", p.Batch, batch)
+		default:
+			data, batch = cmp.Or(data, p.Data), cmp.Or(batch, p.Batch)
+			if j, twice := seen[s]; twice {
+				err = fmt.Errorf("it is shard %q, as is model %d", p.Shard, j+1)
+			}
+			seen[s] = i
 		}
-		if j, twice := seen[s]; twice && s.Count > 1 {
-			return &MergeError{i, fmt.Sprintf("it is shard %q, as is model %d", p.Shard, j+1)}
+		if err != nil {
+			return "", 0, &MergeError{i, err.Error()}
 		}
-		seen[s] = i
 	}
 	for i := range first.Count {
 		if _, ok := seen[Shard{i, first.Count}]; !ok && first.Count > 1 {
-			return fmt.Errorf("merge: shard %s is missing", Shard{i, first.Count})
+			return "", 0, fmt.Errorf("merge: shard %s is missing", Shard{i, first.Count})
 		}
 	}
-	return nil
+	return data, batch, nil
 }
 
 func shardOf(p *Provenance) (Shard, error) {
@@ -265,8 +285,9 @@ func (d *digester) graph(g *graph.Graph) {
 		}
 		d.tensor(i.Tensor)
 	}
+	d.int(int64(len(g.Sparse)))
 	for _, s := range g.Sparse {
-		d.text(s.Name, s.Shape.String())
+		d.sparse(s)
 	}
 	d.nodes(g.Nodes)
 }
@@ -315,6 +336,7 @@ func (d *digester) attributes(all []*graph.Attribute) {
 		for _, v := range a.Strings {
 			d.text(string(v))
 		}
+		d.sparse(a.Sparse)
 		for _, t := range append([]*tensor.Tensor{a.Tensor}, a.Tensors...) {
 			d.tensor(t)
 		}
@@ -324,6 +346,17 @@ func (d *digester) attributes(all []*graph.Attribute) {
 			}
 		}
 	}
+}
+
+func (d *digester) sparse(s *graph.Sparse) {
+	if s == nil {
+		d.int(-1)
+		return
+	}
+	d.int(1)
+	d.text(s.Name, s.Shape.String())
+	d.tensor(s.Values)
+	d.tensor(s.Indices)
 }
 
 func (d *digester) tensor(t *tensor.Tensor) {

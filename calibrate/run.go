@@ -13,7 +13,7 @@ import (
 )
 
 // Run calibrates m on all batches of src with engine b. m stays as it is; the result's model shares its tensors, apart from the
-// state. The error is [ErrNotConverted], [ErrFrozen], a [StateError], a [SpreadError], a [CheckpointError], what src or the engine
+// state. The error is [ErrNotConverted], [ErrFrozen], [ErrShard], a [StateError], a [SpreadError], a [CheckpointError], what src or the engine
 // said, or ctx's.
 func Run(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, opt Options) (*Result, error) {
 	r, err := newRun(ctx, m, b, src, opt)
@@ -63,10 +63,8 @@ func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, 
 	if err != nil {
 		return nil, err
 	}
-	if was, err := ReadProvenance(m); err != nil {
+	if err := mayMove(m, opt.Force); err != nil {
 		return nil, err
-	} else if was != nil && was.Frozen && !opt.Force {
-		return nil, ErrFrozen
 	}
 	if src.Steps() < 1 {
 		return nil, fmt.Errorf("calibrate: the data has no batch")
@@ -90,6 +88,23 @@ func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, 
 		return nil, err
 	}
 	return r, r.resume(ctx)
+}
+
+// mayMove refuses a model whose state an earlier calibration left for something else than to go on from.
+func mayMove(m *graph.Model, force bool) error {
+	was, err := ReadProvenance(m)
+	if err != nil || was == nil || force {
+		return err
+	}
+	if was.Frozen {
+		return ErrFrozen
+	}
+	if s, err := shardOf(was); err != nil {
+		return err
+	} else if s.Count > 1 {
+		return fmt.Errorf("shard %s: %w", s, ErrShard)
+	}
+	return nil
 }
 
 // canShare refuses several ranks where the state could not become that of one process: a fixed number of rows, or a layer whose
