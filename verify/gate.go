@@ -35,16 +35,20 @@ func (f Failure) String() string {
 	return fmt.Sprintf("%s: got %.6g, above the limit %g", f.Gate, f.Got, f.Limit)
 }
 
-// Check gives the limits that m does not keep. A figure that is NaN keeps none; outputs that differ in Inf and NaN have no SQNR.
+// Check gives the limits that m does not keep. A figure that is NaN keeps none, but for the SQNR of an output that is zero in both models;
+// outputs that differ in Inf and NaN have no SQNR.
 func (g Gates) Check(m *Measured) []Failure {
 	var out []Failure
 	if g.MinSQNR != nil {
 		for _, o := range m.Outputs {
 			sqnr := o.SQNR
-			if o.NonFinite > 0 || math.IsNaN(sqnr) && o.MaxAbs > 0 {
+			switch {
+			case math.IsNaN(sqnr) && o.same():
+				continue
+			case math.IsNaN(sqnr), o.NonFinite > 0:
 				sqnr = math.Inf(-1)
 			}
-			if sqnr < *g.MinSQNR {
+			if !(sqnr >= *g.MinSQNR) {
 				out = append(out, Failure{"min-sqnr", o.Name, sqnr, *g.MinSQNR})
 			}
 		}

@@ -15,7 +15,7 @@ var le = binary.LittleEndian
 type Metric struct {
 	Rows    int64   // rows with a label; a negative label leaves its row out, as in PyTorch's cross_entropy
 	Loss    float64 // mean cross-entropy over the rows, in nats: log Σ exp(logit) − logit[label]
-	Correct int64   // rows whose largest logit is the label's; the first of equals counts
+	Correct int64   // rows whose largest logit is the label's; the first of equals counts, and a row with a NaN or of nothing but −Inf is wrong
 }
 
 // Perplexity is e^Loss.
@@ -48,7 +48,7 @@ func (k *task) add(logits, labels *tensor.Tensor) error {
 	if err != nil {
 		return fmt.Errorf("logits: %w", err)
 	}
-	want, err := labels.AsInt64s()
+	want, err := integers(labels)
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}
@@ -59,24 +59,61 @@ func (k *task) add(logits, labels *tensor.Tensor) error {
 		if label >= int64(classes) {
 			return fmt.Errorf("label %d in row %d, and there are %d classes", label, i, classes)
 		}
-		row := x[i*classes : (i+1)*classes]
-		best, top := 0, math.Inf(-1)
-		for j, v := range row {
-			if float64(v) > top {
-				best, top = j, float64(v)
+		first := i * classes
+		best, top, whole := -1, math.Inf(-1), true
+		for j := range classes {
+			v := x(first + j)
+			if v > top {
+				best, top = j, v
 			}
+			whole = whole && !math.IsNaN(v)
 		}
 		sum := 0.0
-		for _, v := range row {
-			sum += math.Exp(float64(v) - top)
+		for j := range classes {
+			sum += math.Exp(x(first+j) - top)
 		}
-		k.loss += top + math.Log(sum) - float64(row[label])
+		k.loss += top + math.Log(sum) - x(first+int(label))
 		k.rows++
-		if int64(best) == label {
+		if whole && int64(best) == label {
 			k.correct++
 		}
 	}
 	return nil
+}
+
+// integers is the content of an integer tensor. What int64 does not hold is an error: no model has that many classes.
+func integers(t *tensor.Tensor) ([]int64, error) {
+	b, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	var at func(i int) int64
+	switch t.DType {
+	case tensor.Int8:
+		at = func(i int) int64 { return int64(int8(b[i])) }
+	case tensor.Uint8:
+		at = func(i int) int64 { return int64(b[i]) }
+	case tensor.Int16:
+		at = func(i int) int64 { return int64(int16(le.Uint16(b[2*i:]))) }
+	case tensor.Uint16:
+		at = func(i int) int64 { return int64(le.Uint16(b[2*i:])) }
+	case tensor.Int32:
+		at = func(i int) int64 { return int64(int32(le.Uint32(b[4*i:]))) }
+	case tensor.Uint32:
+		at = func(i int) int64 { return int64(le.Uint32(b[4*i:])) }
+	case tensor.Int64, tensor.Uint64:
+		at = func(i int) int64 { return int64(le.Uint64(b[8*i:])) }
+	default:
+		return nil, fmt.Errorf("got %s, want an integer type of 8 to 64 bits", t.DType)
+	}
+	out := make([]int64, t.Elements())
+	for i := range out {
+		out[i] = at(i)
+		if t.DType == tensor.Uint64 && out[i] < 0 {
+			return nil, fmt.Errorf("label %d in row %d is no class", uint64(out[i]), i)
+		}
+	}
+	return out, nil
 }
 
 // Judge is the Metric of one batch. The error says what does not fit: the shape or type of one of them, or a label that is no class.

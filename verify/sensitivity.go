@@ -52,8 +52,11 @@ func (v *Verifier) Sensitivity(ctx context.Context, variants Variants) ([]Cost, 
 		c := Cost{Layer: layer, Judged: m.After != nil}
 		for _, o := range m.Outputs {
 			noise := math.Pow(10, -o.SQNR/10)
-			if o.NonFinite > 0 {
+			switch {
+			case o.NonFinite > 0:
 				noise = math.Inf(1)
+			case o.same():
+				noise = 0 // of an output that is zero in both models too
 			}
 			c.Noise = max(c.Noise, noise)
 		}
