@@ -3,6 +3,7 @@ package calibrate
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrNotConverted says that a model has no Float8Linear: it has to be converted before it can be calibrated.
@@ -36,4 +37,25 @@ type SpreadError struct{ Over, Why string }
 // Error names what the run was to be spread over, and the cause.
 func (e *SpreadError) Error() string {
 	return fmt.Sprintf("the batches cannot be shared by %s: %s", e.Over, e.Why)
+}
+
+// UnobservedError says that layers have no observed amax, and so no scale that could be frozen: their input was zero, or not finite, in
+// every step, or they did not run.
+type UnobservedError struct{ Layers []string }
+
+// Error names the first few layers.
+func (e *UnobservedError) Error() string {
+	const most = 4
+	var names []string
+	for _, l := range e.Layers[:min(len(e.Layers), most)] {
+		names = append(names, fmt.Sprintf("%q", l))
+	}
+	word, list := "layer", strings.Join(names, ", ")
+	if len(e.Layers) > 1 {
+		word = "layers"
+	}
+	if more := len(e.Layers) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%s %s: no amax above zero was observed, so there is no scale to freeze", word, list)
 }

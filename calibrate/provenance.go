@@ -51,7 +51,8 @@ func ReadProvenance(m *graph.Model) (*Provenance, error) {
 	return p, nil
 }
 
-// MarkFrozen notes in a calibrated model that its scales are to stay as they are.
+// MarkFrozen notes in a calibrated model that its scales are to stay as they are. A layer whose scale waits for an observation is an
+// [UnobservedError].
 func MarkFrozen(m *graph.Model) error {
 	p, err := ReadProvenance(m)
 	if err != nil {
@@ -59,6 +60,15 @@ func MarkFrozen(m *graph.Model) error {
 	}
 	if p == nil {
 		return fmt.Errorf("metadata has no %q: the model was not calibrated", MetadataKey)
+	}
+	var missing []string
+	delayedLayers(m, func(name string, observed bool) {
+		if !observed {
+			missing = append(missing, name)
+		}
+	})
+	if len(missing) > 0 {
+		return &UnobservedError{missing}
 	}
 	p.Frozen = true
 	return p.write(m)
@@ -109,25 +119,28 @@ func (s *subject) windows(steps int) []Window {
 
 // Calibrated counts the layers whose scales need observed amaxes, and those of them that have them.
 func Calibrated(m *graph.Model) (need, have int64) {
-	walkLayers(m, func(sc *graph.Scope, l ops.Layer) {
-		if l.Variant.Input != ops.InputDelayed && l.Variant.Weight != ops.WeightDelayed {
-			return
-		}
+	delayedLayers(m, func(_ string, observed bool) {
 		need++
-		if src := sc.Find(l.Initialized); src.Constant != nil {
-			if yes, err := src.Constant.Tensor.AsBool(); err == nil && yes {
-				have++
-			}
+		if observed {
+			have++
 		}
 	})
 	return need, have
 }
 
-func walkLayers(m *graph.Model, f func(*graph.Scope, ops.Layer)) {
+// delayedLayers calls f with the layers whose scales need observed amaxes, in order.
+func delayedLayers(m *graph.Model, f func(name string, observed bool)) {
 	s := &subject{}
 	for _, p := range s.walk(graph.NewScope(m.Graph, nil, nil), "", "") {
-		if l, err := ops.ReadLayer(p.node); err == nil {
-			f(p.scope, l)
+		l, err := ops.ReadLayer(p.node)
+		if err != nil || l.Variant.Input != ops.InputDelayed && l.Variant.Weight != ops.WeightDelayed {
+			continue
 		}
+		observed := false
+		if src := p.scope.Find(l.Initialized); src.Constant != nil {
+			observed, err = src.Constant.Tensor.AsBool()
+			observed = observed && err == nil
+		}
+		f(ops.LayerName(p.node), observed)
 	}
 }
