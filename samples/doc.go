@@ -11,7 +11,7 @@
 // has one input and the data one array, that. Arrays that no input takes are left alone: [Set.Array] and [Set.Aligned] find them by
 // name, so labels may lie in the same file.
 //
-// In a folder, the files are read in the order of their names. A .npy file is an array called after the file; name_0.npy, name_1.npy …
+// In a folder, the files are read in the order of their names, numbers in them by value: part2 before part10. A .npy file is an array called after the file; name_0.npy, name_1.npy …
 // (or name-0, name.0) are the parts of one array called name where no file has that very name. Files of the other kinds bring the names
 // of their arrays along, and arrays of one name in several files are joined along axis 0. Other files, hidden files and subfolders are
 // passed over.

@@ -127,10 +127,11 @@ func (s *Set) read() error {
 		}
 		return read(s, s.path)
 	}
-	entries, err := os.ReadDir(s.path) // sorted by name
+	entries, err := os.ReadDir(s.path)
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return natural(a.Name(), b.Name()) })
 	if sets := findTestSets(s.path, entries); len(sets) > 0 {
 		return s.readTestSets(sets)
 	}
@@ -236,6 +237,10 @@ func (s *Set) add(name string, p *part) {
 	}
 	s.parts[name] = append(s.parts[name], p)
 }
+
+// Files are the files of the data, in the order in which they were read. Those of an ONNX test set that say what a runtime must give back
+// are among them: nobody who writes results wants to replace one.
+func (s *Set) Files() []string { return slices.Clone(s.files) }
 
 // Names are the arrays in order of appearance.
 func (s *Set) Names() []string { return slices.Clone(s.names) }

@@ -678,3 +678,30 @@ func TestArraysThatCannotBeReadAreInNobodysWay(t *testing.T) {
 	_, err = Open(dir, Options{Model: in, Inputs: map[string]string{"x": "other"}})
 	wantError(t, err, `no array "other"`, `"names", which cannot be read`)
 }
+
+func TestFilesOfAFolderAreInTheOrderOfTheirNumbers(t *testing.T) {
+	one := func(v int64) []byte {
+		return arrays{{Name: "x", Tensor: &tensor.Tensor{DType: tensor.Int64, Shape: tensor.Shape{1}, Data: tensor.Bytes(appendNumber(nil, tensor.Int64, v))}}}.npz(t, zip.Store)
+	}
+	dir := put(t, map[string][]byte{"0.npz": one(0), "1.npz": one(1), "2.npz": one(2), "10.npz": one(10), "11.npz": one(11), "a2.npz": one(102), "a010.npz": one(110),
+		"a99999999999999999999999.npz": one(199)})
+	s := open(t, dir, Options{Model: model(input("x", tensor.Int64, -1)), BatchSize: 8})
+	step, err := s.Step(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := numbers(t, step["x"]), []int64{0, 1, 2, 10, 11, 102, 110, 199}; !slices.Equal(got, want) {
+		t.Errorf("rows %v, want %v", got, want)
+	}
+	if files := s.Files(); len(files) != 8 || files[3] != filepath.Join(dir, "10.npz") {
+		t.Errorf("files %q", files)
+	}
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"a1", "a01", 1}, {"a", "a1", -1}, {"x", "x", 0}, {"1a", "a1", -1}, {"2", "10", -1}, {"1.9", "1.10", -1}} {
+		if got := natural(c.a, c.b); got != c.want || natural(c.b, c.a) != -c.want {
+			t.Errorf("%q and %q: %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}

@@ -86,7 +86,10 @@ func (s *Set) readTestSets(dirs []string) error {
 		for _, e := range entries {
 			n, is := numbered(e.Name(), "input_", ".pb")
 			if !is {
-				continue // output_N.pb is what a runtime must give back, no data
+				if _, is := numbered(e.Name(), "output_", ".pb"); is { // what a runtime must give back, no data
+					s.files = append(s.files, filepath.Join(dir, e.Name()))
+				}
+				continue
 			}
 			in, err := s.readPB(filepath.Join(dir, e.Name()))
 			if err != nil {

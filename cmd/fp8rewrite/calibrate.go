@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -117,13 +118,29 @@ func (o *calibrateOptions) probeAll(in string) error {
 	if err := o.refuse(o.data.path, o.data.path, suggestCalibrated(in)); err != nil {
 		return err
 	}
-	if b, err := os.ReadFile(o.checkpointPath()); err == nil && !calibrate.IsCheckpoint(b) {
+	// An interrupt saves whatever --checkpoint-every says, and the end of the run removes what is there.
+	if err := atomicfile.Probe(o.checkpointPath()); err != nil {
+		return err
+	}
+	if foreign, err := foreignFile(o.checkpointPath()); err != nil {
+		return err
+	} else if foreign {
 		return hint(fmt.Errorf("%q is there and is no checkpoint of this program, which would take its place", o.checkpointPath()), "another -o, or move that file")
 	}
-	if o.every == 0 && !o.resume {
-		return nil
+	return nil
+}
+
+// foreignFile reports whether there is a file at path that is no checkpoint. Its first bytes say so: it may be a model of any size.
+func foreignFile(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
-	return atomicfile.Probe(o.checkpointPath())
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 64))
+	return err == nil && !calibrate.IsCheckpoint(b), err
 }
 
 // checkpointPath is where an interrupted run leaves what it has.
@@ -135,6 +152,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	if err := o.check(in); err != nil {
 		return err
 	}
+	o.checkpoint = o.checkpointPath()
 	shard := calibrate.Shard{}
 	if o.shard != "" {
 		if shard, err = calibrate.ParseShard(o.shard); err != nil {
@@ -174,6 +192,9 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 		return err
 	}
 	defer set.Close()
+	if err := o.refuseBatches(set, suggestCalibrated(in)); err != nil {
+		return err
+	}
 	c := &calibration{calibrateOptions: o, file: file, set: set, backend: backend, workers: workers, start: start, stdout: stdout, stderr: stderr}
 	c.opt = calibrate.Options{Threads: limits.Threads, MaxMemory: limits.MaxMemory, NoAmaxInit: o.noAmaxInit, Force: o.force, Shard: shard,
 		Group: workers.group(), Every: o.every}

@@ -7,12 +7,14 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	"github.com/fp8rewrite/fp8rewrite/samples"
 )
 
 // outputs are the files that a command writes.
 type outputs struct {
 	out          string // the model; - for stdout
 	report       string
+	checkpoint   string // what an interrupted run leaves; "" where none is left
 	externalData bool
 	dryRun       bool
 }
@@ -41,6 +43,10 @@ func (o *outputs) probe(in, suggest string) error {
 		return hint(usagef("--report and --output name the same file %q", o.out), "--report %s",
 			shellWord(strings.TrimSuffix(o.out, filepath.Ext(o.out))+".json"))
 	}
+	if o.report != "" && o.checkpoint != "" && sameTarget(o.report, o.checkpoint) {
+		return hint(usagef("--report names %q, where an interrupted run leaves its checkpoint", o.checkpoint), "--report %s",
+			shellWord(strings.TrimSuffix(o.out, filepath.Ext(o.out))+".json"))
+	}
 	return nil
 }
 
@@ -52,6 +58,9 @@ func (o *outputs) refuse(in, file, suggest string) error {
 	if o.report != "" && sameTarget(o.report, file) {
 		return hint(fmt.Errorf("report %q is the same file as the input %q", o.report, file), "--report report.json")
 	}
+	if o.checkpoint != "" && sameTarget(o.checkpoint, file) {
+		return hint(fmt.Errorf("checkpoint %q, which an interrupted run leaves, is the same file as the input %q", o.checkpoint, file), "-o %s", shellWord(suggest))
+	}
 	return nil
 }
 
@@ -59,6 +68,16 @@ func (o *outputs) refuse(in, file, suggest string) error {
 func (o *outputs) refuseData(file *onnxio.File, suggest string) error {
 	for _, e := range file.External {
 		if err := o.refuse(file.Path, e.Path, suggest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseBatches is the error of an output that is one of the files that the opened batches are read from.
+func (o *outputs) refuseBatches(set *samples.Set, suggest string) error {
+	for _, file := range set.Files() {
+		if err := o.refuse(file, file, suggest); err != nil {
 			return err
 		}
 	}

@@ -184,6 +184,9 @@ func runVerify(ctx context.Context, stdout, stderr io.Writer, args []string, o *
 		return err
 	}
 	defer set.Close()
+	if err := (&outputs{report: o.report}).refuseBatches(set, ""); err != nil {
+		return err
+	}
 	v := &verification{verifyOptions: o, files: files, set: set, backend: backend, limits: limits, start: start, stdout: stdout, stderr: stderr}
 	err = mapfile.Guard(func() error { return v.run(ctx) })
 	for _, f := range files {
