@@ -87,6 +87,9 @@ func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, 
 	if err := r.canShare(); err != nil {
 		return nil, err
 	}
+	if err := r.independentRows(ctx); err != nil {
+		return nil, err
+	}
 	return r, r.resume(ctx)
 }
 
@@ -110,13 +113,9 @@ func mayMove(m *graph.Model, force bool) error {
 // canShare refuses several ranks where the state could not become that of one process: a fixed number of rows, or a layer whose
 // use may depend on which rows a rank has.
 func (r *run) canShare() error {
-	n := r.group.Size()
-	over := fmt.Sprintf("%d ranks", n)
-	if d, says := r.source.(divisible); says && (n > 1 || r.opt.Shard.Count > 1) {
+	n, over := r.group.Size(), r.over()
+	if d, says := r.source.(divisible); says && over != "" {
 		if err := d.Divisible(); err != nil {
-			if n == 1 {
-				over = fmt.Sprintf("%d shards", r.opt.Shard.Count)
-			}
 			return &SpreadError{over, err.Error()}
 		}
 	}
@@ -252,15 +251,11 @@ func (r *run) variant(want []ops.Variant) (*graph.Model, error) {
 }
 
 func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, error) {
-	batch, err := r.source.Batch(ctx, step, lo, hi)
+	inputs, err := r.batch(ctx, step, lo, hi)
 	if err != nil {
 		return nil, err
 	}
-	inputs := make(map[string]runtime.Value, len(batch))
-	for name, t := range batch {
-		inputs[name] = runtime.FromTensor(t)
-	}
-	if err := r.plan(batch); err != nil {
+	if err := r.plan(inputs); err != nil {
 		return nil, err
 	}
 	res, err := r.session.Run(ctx, inputs)
@@ -276,14 +271,27 @@ func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, e
 	return res, nil
 }
 
+// batch is rows [lo, hi) of a step as the engine takes them.
+func (r *run) batch(ctx context.Context, step, lo, hi int) (map[string]runtime.Value, error) {
+	batch, err := r.source.Batch(ctx, step, lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	inputs := make(map[string]runtime.Value, len(batch))
+	for name, t := range batch {
+		inputs[name] = runtime.FromTensor(t)
+	}
+	return inputs, nil
+}
+
 // plan tells Options.Planned about the first batch.
-func (r *run) plan(batch map[string]*tensor.Tensor) error {
+func (r *run) plan(inputs map[string]runtime.Value) error {
 	if r.opt.Planned == nil || r.planned {
 		return nil
 	}
-	shapes := make(map[string]tensor.Shape, len(batch))
-	for name, t := range batch {
-		shapes[name] = t.Shape
+	shapes := make(map[string]tensor.Shape, len(inputs))
+	for name, v := range inputs {
+		shapes[name] = v.Tensor.Shape
 	}
 	p, err := r.session.Plan(shapes)
 	if err != nil {
