@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 )
@@ -45,17 +47,21 @@ func matchLayers(original, rewritten *graph.Model) []layerValue {
 	return out
 }
 
-// maxFollow is how many nodes convert puts after a Float8Linear at most: alpha, bias with beta, a cast, a transpose, a reshape.
+// added are the operators that convert puts after a Float8Linear: a transpose back, alpha, perhaps in float32 between two casts, and the
+// bias. maxFollow is how many of them there are at most, and some more. Any other node is the model's own: what comes out of it is not what
+// the layer gave, even where the original has a layer whose output has that name.
+var added = []string{"Transpose", "Cast", "Mul", "Add"}
+
 const maxFollow = 8
 
-// follow walks from value through nodes that alone read their input, to a value in want.
+// follow walks from value through nodes that convert adds and that alone read their input, to a value in want.
 func follow(value string, want map[string]bool, readers map[string][]*graph.Node) string {
 	for range maxFollow {
 		if want[value] {
 			return value
 		}
 		next := readers[value]
-		if len(next) != 1 {
+		if len(next) != 1 || !slices.ContainsFunc(added, next[0].Is) {
 			return ""
 		}
 		value = next[0].Output(0)

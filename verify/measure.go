@@ -24,7 +24,7 @@ type Options struct {
 	Layers  bool            // compare each layer's output as well
 	// Labels are the right classes for the batch of a step; nil where the data has none, and then there is no task metric.
 	Labels func(ctx context.Context, step int) (*tensor.Tensor, error)
-	Logits string // the output that the task metric reads; "" is the first
+	Logits string // the output that the task metric reads; "" is the first that is compared
 	// Progress, where set, hears of every batch that a model has run, out of how many are expected. The total may grow.
 	Progress func(done, total int64)
 	// Planned, where set, hears what the engine needs for a batch of the model: Original and Rewritten once each, before they run one.
@@ -79,12 +79,18 @@ type Verifier struct {
 	source   Source
 	opt      Options
 
-	outputs []string // that are compared
+	outputs []output // that are compared
 	kept    map[int]map[string]*tensor.Tensor
 	bytes   int64
 	planned map[string]bool // the models that Options.Planned has heard of
 	done    int64
 	total   int64
+}
+
+// output is one that both models have. One of no declared type is compared where it turns out to be of floating-point numbers.
+type output struct {
+	name     string
+	declared tensor.DType
 }
 
 // keepLimit is how many bytes of the original's outputs are held; beyond it the original runs again for every model.
@@ -96,23 +102,38 @@ func New(b runtime.Backend, original *graph.Model, source Source, opt Options) (
 	if source.Steps() == 0 {
 		return nil, errors.New("the data has no batches")
 	}
-	found := false
+	found := opt.Logits == ""
+	var names []string
 	for _, o := range original.Graph.Outputs {
-		found = found || o.Name == opt.Logits
-		if o.Type == nil || o.Type.Kind == graph.TensorKind && (o.Type.DType == tensor.Undefined || comparable(o.Type.DType)) {
-			v.outputs = append(v.outputs, o.Name)
+		declared := output{name: o.Name}
+		if o.Type != nil {
+			declared.declared = o.Type.DType
 		}
+		switch {
+		case o.Type == nil || o.Type.Kind == graph.TensorKind && (o.Type.DType == tensor.Undefined || comparable(o.Type.DType)):
+			v.outputs = append(v.outputs, declared)
+			names = append(names, o.Name)
+		case o.Name != opt.Logits:
+		case o.Type.Kind == graph.TensorKind:
+			return nil, notLogits(o.Name, o.Type.DType.String())
+		default:
+			return nil, notLogits(o.Name, "no tensor")
+		}
+		found = found || o.Name == opt.Logits
 	}
 	if len(v.outputs) == 0 {
-		return nil, errors.New("the original has no floating-point output to compare")
+		return nil, errNothing
 	}
-	switch {
-	case opt.Logits == "":
-		v.opt.Logits = v.outputs[0]
-	case !found:
-		return nil, fmt.Errorf("the original has no output %q; it has %q", opt.Logits, v.outputs)
+	if !found {
+		return nil, fmt.Errorf("the original has no output %q; it has %q", opt.Logits, names)
 	}
 	return v, nil
+}
+
+var errNothing = errors.New("the original has no floating-point output to compare")
+
+func notLogits(name, what string) error {
+	return fmt.Errorf("output %q is %s, want a floating-point type", name, what)
 }
 
 // Measure runs rewritten on every batch and compares it with the original. The error names the model, the batch and the output.
@@ -142,6 +163,7 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 	defer reference.close()
 
 	m := &Measured{Steps: v.source.Steps(), Logits: v.opt.Logits}
+	var outputs []string // that are of floating-point numbers
 	sums := map[string]*accumulator{}
 	var was, is task
 	for i := range m.Steps {
@@ -157,14 +179,30 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 		if err := v.plan(Rewritten, after, inputs); err != nil {
 			return nil, fmt.Errorf("rewritten model: batch %d: %w", i+1, err)
 		}
-		got, err := run(ctx, after, inputs)
+		if i == 0 {
+			for _, o := range v.outputs {
+				if want[o.name] != nil {
+					outputs = append(outputs, o.name)
+				}
+			}
+			if len(outputs) == 0 {
+				return nil, errNothing
+			}
+			if m.Logits == "" {
+				m.Logits = outputs[0]
+			}
+		}
+		values, err := run(ctx, after, inputs)
 		if err != nil {
 			return nil, fmt.Errorf("rewritten model: batch %d: %w", i+1, err)
 		}
+		got := floating(values)
 		for name, w := range want {
 			g := got[name]
-			if g == nil {
+			if other, ok := values[name]; !ok {
 				return nil, fmt.Errorf("rewritten model: has no output %q, which the original has", name)
+			} else if g == nil {
+				return nil, fmt.Errorf("rewritten model: batch %d: output %q is %s, and %s in the original", i+1, name, kind(other), w.DType)
 			}
 			if sums[name] == nil {
 				sums[name] = new(accumulator)
@@ -178,25 +216,28 @@ func (v *Verifier) measure(ctx context.Context, rewritten *graph.Model, layers [
 			if err != nil {
 				return nil, err
 			}
+			if want[m.Logits] == nil {
+				return nil, fmt.Errorf("original model: batch %d: output %q is of another type than in the batches before", i+1, m.Logits)
+			}
 			for _, x := range []struct {
 				task   *task
 				logits *tensor.Tensor
-			}{{&was, want[v.opt.Logits]}, {&is, got[v.opt.Logits]}} {
+			}{{&was, want[m.Logits]}, {&is, got[m.Logits]}} {
 				if err := x.task.add(x.logits, labels); err != nil {
-					return nil, fmt.Errorf("batch %d: output %q: %w", i+1, v.opt.Logits, err)
+					return nil, fmt.Errorf("batch %d: output %q: %w", i+1, m.Logits, err)
 				}
 			}
 		}
 		m.Rows += int64(n)
 		v.step()
 	}
-	for _, name := range v.outputs {
+	for _, name := range outputs {
 		m.Outputs = append(m.Outputs, Named{Name: name, Value: name, Error: sums[name].error()})
 	}
 	for _, l := range layers {
-		n := Named{Name: l.layer, Value: l.value}
-		if l.value != "" {
-			n.Error = sums[l.value].error()
+		n := Named{Name: l.layer}
+		if sum := sums[l.value]; sum != nil {
+			n.Value, n.Error = l.value, sum.error()
 		}
 		m.Layers = append(m.Layers, n)
 	}
@@ -244,8 +285,8 @@ func (v *Verifier) plan(model string, s runtime.Session, inputs map[string]*tens
 	return nil
 }
 
-// run executes one batch and gives the floating-point tensors.
-func run(ctx context.Context, s runtime.Session, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+// run executes one batch.
+func run(ctx context.Context, s runtime.Session, inputs map[string]*tensor.Tensor) (map[string]runtime.Value, error) {
 	in := map[string]runtime.Value{}
 	for _, v := range s.Inputs() {
 		t, ok := inputs[v.Name]
@@ -258,11 +299,29 @@ func run(ctx context.Context, s runtime.Session, inputs map[string]*tensor.Tenso
 	if err != nil {
 		return nil, err
 	}
+	return res.Values, nil
+}
+
+// floating is those of the values that have an error.
+func floating(values map[string]runtime.Value) map[string]*tensor.Tensor {
 	out := map[string]*tensor.Tensor{}
-	for name, v := range res.Values {
+	for name, v := range values {
 		if v.Kind == runtime.TensorValue && v.Tensor != nil && comparable(v.Tensor.DType) {
 			out[name] = v.Tensor
 		}
 	}
-	return out, nil
+	return out
+}
+
+// kind is what a value is, for an error.
+func kind(v runtime.Value) string {
+	switch {
+	case v.Kind == runtime.SequenceValue:
+		return "a sequence"
+	case v.Kind == runtime.OptionalValue:
+		return "an optional"
+	case v.Tensor == nil:
+		return "nothing"
+	}
+	return v.Tensor.DType.String()
 }

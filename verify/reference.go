@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -14,6 +15,7 @@ type reference struct {
 	session runtime.Session
 }
 
+// step gives the floating-point values of batch i. An output of no declared type that is something else is left out.
 func (r *reference) step(ctx context.Context, i int, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	if kept, ok := r.v.kept[i]; ok && len(r.keep) == 0 {
 		return kept, nil
@@ -28,15 +30,25 @@ func (r *reference) step(ctx context.Context, i int, inputs map[string]*tensor.T
 	if err := r.v.plan(Original, r.session, inputs); err != nil {
 		return nil, err
 	}
-	out, err := run(ctx, r.session, inputs)
+	values, err := run(ctx, r.session, inputs)
 	if err != nil {
 		return nil, err
 	}
+	out := floating(values)
+	for _, o := range r.v.outputs {
+		switch {
+		case out[o.name] != nil:
+		case o.declared != tensor.Undefined:
+			return nil, fmt.Errorf("output %q: declared %s, computed %s", o.name, o.declared, kind(values[o.name]))
+		case o.name == r.v.opt.Logits:
+			return nil, notLogits(o.name, kind(values[o.name]))
+		}
+	}
 	if _, ok := r.v.kept[i]; !ok {
 		outputs, size := map[string]*tensor.Tensor{}, int64(0)
-		for _, name := range r.v.outputs {
-			if t := out[name]; t != nil {
-				outputs[name] = t
+		for _, o := range r.v.outputs {
+			if t := out[o.name]; t != nil {
+				outputs[o.name] = t
 				size += t.Size()
 			}
 		}
