@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -26,6 +27,9 @@ type losses struct {
 
 // newLosses judges output, or the first output of m where it is "".
 func newLosses(set *samples.Set, m *graph.Model, name, output string) (*losses, error) {
+	if len(m.Graph.Outputs) == 0 {
+		return nil, errors.New("the model has no output")
+	}
 	if output == "" {
 		output = m.Graph.Outputs[0].Name
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type verifyOptions struct {
 	maxLossIncrease float64
 	maxAccuracyDrop float64
 	sensitivity     bool
-	recipes         []string
+	recipes         recipeList
 	calibration     string
 	report          string
 	json            bool
@@ -87,7 +88,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupt
 	f.Float64Var(&o.maxLossIncrease, "max-loss-increase", 0, "gate: largest increase of the mean cross-entropy, in nats")
 	f.Float64Var(&o.maxAccuracyDrop, "max-accuracy-drop", 0, "gate: largest drop of the accuracy, 0 to 1")
 	f.BoolVar(&o.sensitivity, "sensitivity", false, "rank the layers by what each alone costs, and find what to exclude to meet the gates")
-	f.StringSliceVar(&o.recipes, "compare-recipes", nil, "recipes to compare, such as delayed,dynamic,i:off")
+	f.Var(&o.recipes, "compare-recipes", "recipes to compare, such as delayed,dynamic,i:off; w: and go: belong to the recipe before them, as in i:dyn,w:dyn,i:off (repeatable)")
 	f.StringVar(&o.calibration, "calibration-prefix", "", "for --compare-recipes: prefix of the arrays to calibrate with (default: the batches that are verified)")
 	f.StringVar(&o.report, "report", "", "file to write the JSON report to")
 	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
@@ -97,6 +98,29 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupt
 	completeWords(cmd, "compare-recipes", "delayed,dynamic", "delayed,dynamic,i:off")
 	return cmd
 }
+
+// recipeList is the value of --compare-recipes. A recipe may have commas itself, and so do lists of them: i: begins a recipe, as a word does,
+// and w: and go: go on with the one before. A recipe without i: comes first, or in a flag of its own.
+type recipeList []string
+
+func (l *recipeList) Set(text string) error {
+	var recipes []string
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		if last := len(recipes) - 1; last >= 0 && (strings.HasPrefix(part, "w:") || strings.HasPrefix(part, "go:")) {
+			recipes[last] += "," + part
+		} else {
+			recipes = append(recipes, part)
+		}
+	}
+	*l = append(*l, recipes...)
+	return nil
+}
+
+func (l *recipeList) String() string { return strings.Join(*l, ",") }
+
+// Type is what help calls the value.
+func (l *recipeList) Type() string { return "strings" }
 
 // originalAndRewritten wants one argument or two.
 func originalAndRewritten(cmd *cobra.Command, args []string) error {
@@ -117,6 +141,15 @@ func verifyFiles(cmd *cobra.Command, args []string, text string) ([]string, cobr
 func (o *verifyOptions) check(args []string) error {
 	if err := o.data.check("verify"); err != nil {
 		return err
+	}
+	for _, g := range []struct {
+		flag    string
+		limit   *float64
+		example string
+	}{{"min-sqnr", o.gates.MinSQNR, "25"}, {"max-loss-increase", o.gates.MaxLossIncrease, "0.01"}, {"max-accuracy-drop", o.gates.MaxAccuracyDrop, "0.01"}} {
+		if g.limit != nil && math.IsNaN(*g.limit) {
+			return hint(usagef("--%s: got NaN, want a number", g.flag), "--%s %s", g.flag, g.example)
+		}
 	}
 	switch {
 	case len(args) == 1 && len(o.recipes) == 0:
@@ -144,7 +177,11 @@ func (o *verifyOptions) check(args []string) error {
 	}
 	for _, r := range o.recipes {
 		if _, err := scaling.DefaultRecipe().ParseModes(r); err != nil {
-			return hint(usageError{fmt.Errorf("--compare-recipes: %w", err)}, "--compare-recipes delayed,dynamic,i:off")
+			example := "delayed,dynamic,i:off"
+			if strings.Contains(r, ",") { // w: or go: after a word
+				example = "delayed,i:del,w:dyn: a recipe of operands begins with i:"
+			}
+			return hint(usageError{fmt.Errorf("--compare-recipes: %w", err)}, "--compare-recipes %s", example)
 		}
 	}
 	return nil
@@ -177,6 +214,9 @@ func runVerify(ctx context.Context, stdout, stderr io.Writer, args []string, o *
 			return explainOpen(in, err)
 		}
 		defer file.Close()
+		if err := (&outputs{report: o.report}).refuseData(file, ""); err != nil {
+			return err
+		}
 		files = append(files, file)
 	}
 	set, err := o.data.open(files[0].Model)
