@@ -22,14 +22,16 @@
 // # Spread over processes
 //
 // The ranks of a Group divide the rows of every step and join their amaxes before the states move, so that each of them holds
-// the state of one process: bit by bit on an engine whose rows do not depend on each other. A Shard does its part of every step
-// alone, with its own scales, and Merge joins the models of all shards: its histories are the maxima of the shards' histories,
-// step by step. The amaxes of later layers depend on the scales of earlier ones, so merged histories are near those of one run
-// and not equal to them.
+// the state of one process: bit by bit on an engine that computes a row alike whatever stands beside it. A model whose rows depend
+// on each other is refused, which two rows, together and each alone, tell before the first step. A Shard does its part of every
+// step alone, with its own scales, and Merge joins the models of all shards: its histories are the maxima of the shards'
+// histories, step by step. The amaxes of later layers depend on the scales of earlier ones, so merged histories are near those of
+// one run and not equal to them.
 //
 // # What stands in the model
 //
 // MetadataKey in the model's metadata says how the state came about: steps, shard, and for operands that missed a step, which
-// steps their history is from. A model whose scales were frozen says so there, keeps its histories, and is refused by a later
-// Run that is not forced.
+// steps their history is from; of what data, and in what batches, so that Merge joins the shards of one run alone. A model whose
+// scales were frozen says so there, keeps its histories, and is refused by a later Run that is not forced, as is a shard that was
+// not merged.
 package calibrate
