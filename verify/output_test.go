@@ -20,8 +20,8 @@ func (rows) Batch(context.Context, int, int, int) (map[string]*tensor.Tensor, er
 	return map[string]*tensor.Tensor{"x": tensor.Float32s(tensor.Shape{2, 3}, 1, 5, 2, 4, 3, 0)}, nil
 }
 
-// declare is a model that computes k, int64[2], the place of the largest of each row of x, and y, float32[2, 3], which is x without a sign. Its outputs
-// are those given, in their order, with their types; Undefined is none.
+// declare is a model that computes k, int64[2], the place of the largest of each row of x, and y, float32[2, 3], which is x without a
+// sign. Its outputs are those given, in their order, with their types.
 func declare(outputs ...graph.Value) *graph.Model {
 	value := func(name string, d tensor.DType) *graph.Value {
 		return &graph.Value{Name: name, Type: &graph.Type{Kind: graph.TensorKind, DType: d}}
@@ -104,5 +104,28 @@ func TestARewrittenModelOfAnotherType(t *testing.T) {
 	_, err = v.Measure(context.Background(), rewritten)
 	if want := `rewritten model: batch 1: output "y" is int64, and float32 in the original`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// alike are variants that all compute what the original does.
+type alike struct{ *graph.Model }
+
+func (alike) Layers() []string { return []string{"a"} }
+
+func (a alike) Only(context.Context, []string) (*graph.Model, error) { return a.Model, nil }
+
+func TestAnOutputThatIsZeroCostsNothing(t *testing.T) {
+	m := declare(typed("y", tensor.Float32))
+	m.Graph.Nodes[1] = &graph.Node{OpType: "Sub", Inputs: []string{"x", "x"}, Outputs: []string{"y"}}
+	v, err := verify.New(cpu.New(), m, rows{}, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	costs, err := v.Sensitivity(context.Background(), alike{m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(costs) != 1 || costs[0].Noise != 0 {
+		t.Errorf("got %+v, want one layer without noise", costs)
 	}
 }
