@@ -10,25 +10,45 @@ type cache struct {
 type entry struct {
 	key  *part
 	data []byte
+	free func()
 }
 
-// get is the data of key, which load makes where it is not there.
-func (c *cache) get(key *part, load func() ([]byte, error)) ([]byte, error) {
+// get is the data of key, size bytes that load writes where they are not there. It is valid until the next call.
+func (c *cache) get(key *part, size int64, load func(dst []byte) error) ([]byte, error) {
 	for i, e := range c.entries {
 		if e.key == key {
 			c.entries = append(append(c.entries[:i:i], c.entries[i+1:]...), e)
 			return e.data, nil
 		}
 	}
-	data, err := load()
+	for len(c.entries) > 0 && size > c.max-c.size { // before, so that both never lie there together
+		c.drop()
+	}
+	data, free, err := allocate(size)
 	if err != nil {
 		return nil, err
 	}
-	for len(c.entries) > 0 && c.size+int64(len(data)) > c.max {
-		c.size -= int64(len(c.entries[0].data))
-		c.entries = c.entries[1:]
+	if err := load(data); err != nil {
+		free()
+		return nil, err
 	}
-	c.entries = append(c.entries, &entry{key, data})
-	c.size += int64(len(data))
+	c.entries = append(c.entries, &entry{key, data, free})
+	c.size += size
 	return data, nil
+}
+
+// drop forgets what was used least lately.
+func (c *cache) drop() {
+	e := c.entries[0]
+	c.entries = c.entries[1:]
+	c.size -= int64(len(e.data))
+	e.data = nil
+	e.free()
+}
+
+// clear gives everything back.
+func (c *cache) clear() {
+	for len(c.entries) > 0 {
+		c.drop()
+	}
 }

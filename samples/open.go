@@ -44,7 +44,7 @@ type Options struct {
 	AllowNonFinite bool
 
 	// MaxMemory bounds in bytes what compressed arrays may unpack to, each by itself and all that are held at one time; 0 means
-	// DefaultMaxMemory. Files that are read in place do not count.
+	// DefaultMaxMemory. Half of the memory that is free bounds them too, where the system says how much that is. Files that are read in place do not count.
 	MaxMemory int64
 
 	// DecodePB decodes an ONNX TensorProto. Without it, ONNX test sets are refused.
@@ -53,15 +53,16 @@ type Options struct {
 
 // Set is open data. It is used by one goroutine at a time.
 type Set struct {
-	path    string
-	opt     Options
-	files   []string           // in the order in which they were read
-	parts   map[string][]*part // by name of the array
-	names   []string           // of the arrays, in order of appearance
-	numpy   map[string]bool    // arrays that are a .npy file: candidates for parts of name_0, name_1 …
-	cache   cache
-	closers []func() error
-	closed  bool
+	path      string
+	opt       Options
+	files     []string           // in the order in which they were read
+	parts     map[string][]*part // by name of the array
+	names     []string           // of the arrays, in order of appearance
+	numpy     map[string]bool    // arrays that are a .npy file: candidates for parts of name_0, name_1 …
+	cache     cache
+	available int64 // bytes for unpacked arrays; 0 where nobody knows
+	closers   []func() error
+	closed    bool
 
 	feeds []*feed
 	sets  []*testSet
@@ -84,6 +85,10 @@ func Open(path string, opt Options) (*Set, error) {
 		return nil, fmt.Errorf("batch size %d, %d steps, %d bytes of memory: none may be negative", opt.BatchSize, opt.Steps, opt.MaxMemory)
 	}
 	s := &Set{path: path, opt: opt, parts: map[string][]*part{}, numpy: map[string]bool{}, cache: cache{max: opt.MaxMemory}}
+	// Half of what there is: steps are copies, and whatever runs on them needs memory too.
+	if s.available = available() / 2; s.available > 0 {
+		s.cache.max = min(s.cache.max, s.available)
+	}
 	err := s.read()
 	if err == nil && len(opt.Model) > 0 {
 		if len(s.sets) > 0 {
@@ -102,6 +107,7 @@ func Open(path string, opt Options) (*Set, error) {
 // Close gives the files back. Tensors that were handed out stay valid.
 func (s *Set) Close() error {
 	s.closed = true
+	s.cache.clear()
 	var first error
 	for _, c := range s.closers {
 		if err := c(); err != nil && first == nil {
@@ -199,7 +205,7 @@ func (s *Set) readNpy(file string) error {
 }
 
 func (s *Set) readNpz(file string) error {
-	f, err := npy.OpenZip(file, npy.Options{MaxMemory: s.opt.MaxMemory})
+	f, err := npy.OpenZip(file, npy.Options{MaxMemory: s.opt.MaxMemory, Available: s.available})
 	if err != nil {
 		return err
 	}
@@ -226,7 +232,10 @@ func (s *Set) numpyPart(file string, a *npy.Array) *part {
 		if a.Mapped() {
 			return a.Bytes()
 		}
-		return s.cache.get(p, a.Bytes)
+		if err := a.Check(); err != nil {
+			return nil, err
+		}
+		return s.cache.get(p, a.Header.Size(), a.Unpack)
 	}
 	return p
 }

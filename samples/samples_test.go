@@ -3,6 +3,7 @@ package samples
 import (
 	"archive/zip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -404,11 +405,11 @@ func TestWhatIsNotFiniteIsRefused(t *testing.T) {
 	if err := s.Check(t.Context(), func(done, total int) { calls++ }); err != nil || calls != 2 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
-	// A number that float32 cannot hold becomes Inf, and that is said.
+	// A number that float32 cannot hold would become Inf, and is named as it is.
 	s = open(t, putNpz(t, arrays{{Name: "x", Tensor: &tensor.Tensor{DType: tensor.Float64, Shape: tensor.Shape{1},
 		Data: tensor.Bytes{0, 0, 0, 0, 0, 0, 0, 0x7F}}}}), Options{Model: model(input("x", tensor.Float32, -1))})
 	_, err = s.Step(0)
-	wantError(t, err, "Inf")
+	wantError(t, err, "got 5.486124068793689e+303 at [0] of step 1", "float32 can hold")
 	for _, c := range []struct {
 		d    tensor.DType
 		b    []byte
@@ -587,6 +588,10 @@ func TestTestSets(t *testing.T) {
 	if s.Steps() != 2 || s.Rows(0) != 3 || s.Rows(1) != 5 || s.Divisible() != nil || !s.Batched("x") || s.Batched("z") || s.BatchSize() != 0 {
 		t.Errorf("%d steps with %d and %d rows, %v", s.Steps(), s.Rows(0), s.Rows(1), s.Divisible())
 	}
+	if files := s.Files(); len(files) != 5 || !slices.Contains(files, filepath.Join(dir, "test_data_set_10", "input_1.pb")) ||
+		!slices.Contains(files, filepath.Join(dir, "test_data_set_2", "output_0.pb")) {
+		t.Errorf("files %q", files)
+	}
 	part, err := s.Batch(t.Context(), 1, 2, 4)
 	if err != nil || !slices.Equal(numbers(t, part["x"]), []int64{2, 3}) || !slices.Equal(numbers(t, part["y"]), []int64{2, 3}) {
 		t.Errorf("%v, %v", part, err)
@@ -703,5 +708,15 @@ func TestFilesOfAFolderAreInTheOrderOfTheirNumbers(t *testing.T) {
 		if got := natural(c.a, c.b); got != c.want || natural(c.b, c.a) != -c.want {
 			t.Errorf("%q and %q: %d, want %d", c.a, c.b, got, c.want)
 		}
+	}
+}
+
+func TestANumberThatFloat32CannotHoldIsNamed(t *testing.T) {
+	for _, v := range []float64{1e300, -1e300, 3.5e38} {
+		x := rising(tensor.Float64, 3, 2)
+		binary.LittleEndian.PutUint64(x.Data.(tensor.Bytes)[5*8:], math.Float64bits(v))
+		s := open(t, putNpz(t, arrays{{Name: "x", Tensor: x}}), Options{Model: model(input("x", tensor.Float32, -1, 2)), BatchSize: 2})
+		_, err := s.Step(1)
+		wantError(t, err, fmt.Sprintf("got %g at [0,1] of step 2, want numbers that float32 can hold: at most 3.4028234663852886e+38", v))
 	}
 }

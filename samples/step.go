@@ -2,7 +2,9 @@ package samples
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -134,11 +136,18 @@ func (s *Set) partOfFeed(f *feed, i int, lo, hi int64, all bool) (*tensor.Tensor
 
 // finish converts the bytes of an input to its type and looks for what is not finite.
 func (s *Set) finish(input, array, file string, i int, from, to tensor.DType, shape tensor.Shape, b []byte) (*tensor.Tensor, error) {
+	stored := b
 	b = convert(b, from, to)
 	if !s.opt.AllowNonFinite {
 		if at, what := nonFinite(b, to); at >= 0 {
+			want := Finite
+			if from == tensor.Float64 && to == tensor.Float32 {
+				if v := math.Float64frombits(binary.LittleEndian.Uint64(stored[8*at:])); !math.IsInf(v, 0) && !math.IsNaN(v) {
+					what, want = fmt.Sprintf("%g", v), fmt.Sprintf("numbers that %s can hold: at most %g", to, math.MaxFloat32)
+				}
+			}
 			return nil, &FitError{Input: input, Array: array, File: file, Got: fmt.Sprintf("%s at %s of step %d", what, position(at, shape), i+1),
-				Want: Finite}
+				Want: want}
 		}
 	}
 	return tensor.New(to, shape, tensor.Bytes(b))

@@ -187,6 +187,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	if err := o.refuseData(file, suggestCalibrated(in)); err != nil {
 		return err
 	}
+	o.data.maxMemory = limits.MaxMemory
 	set, err := o.data.open(file.Model)
 	if err != nil {
 		return err
@@ -199,7 +200,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	c.opt = calibrate.Options{Threads: limits.Threads, MaxMemory: limits.MaxMemory, NoAmaxInit: o.noAmaxInit, Force: o.force, Shard: shard,
 		Group: workers.group(), Every: o.every}
 	err = mapfile.Guard(func() error { return c.run(ctx) })
-	return explainChange(file, explainCalibrate(in, o, err))
+	return c.interrupted(explainChange(file, explainCalibrate(in, o, err)))
 }
 
 // calibration is one run of the command.
@@ -230,7 +231,7 @@ func (c *calibration) run(ctx context.Context) error {
 	res, err := calibrate.Run(ctx, c.file.Model, c.backend, c.set, c.opt)
 	bar.clear()
 	if err != nil {
-		return c.interrupted(err)
+		return err
 	}
 	if c.workers.rank() > 0 {
 		return c.workers.wait(ctx) // until rank 0 has written
@@ -245,9 +246,10 @@ func (c *calibration) run(ctx context.Context) error {
 	saved, err := onnxio.Save(ctx, c.out, model, onnxio.SaveOptions{ExternalData: c.externalData, Progress: bar.stage("writing model")})
 	bar.clear()
 	if err != nil {
-		return c.interrupted(err)
+		return err
 	}
 	os.Remove(c.checkpointPath()) // the run is over, and what an earlier one left there is out of date
+	c.saved = false
 	if err := c.workers.wait(ctx); err != nil {
 		return written{c.out, err}
 	}
@@ -299,8 +301,11 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if err != nil {
 		return err
 	}
-	c.opt.Fingerprint = fmt.Sprintf("%q data %s batch %d steps %d device %s init %t shard %q nonfinite %t force %t version %s %s", sums, c.batches, c.set.BatchSize(),
-		c.set.Steps(), c.backend.Name(), !c.noAmaxInit, c.opt.Shard.String(), c.data.allowNonFinite, c.force, buildVersion(), judged)
+	c.opt.Fingerprint = fingerprint{
+		{"the model", fmt.Sprintf("%q", sums)}, {"the data", c.batches}, {"--batch-size", fmt.Sprint(c.set.BatchSize())}, {"the number of steps", fmt.Sprint(c.set.Steps())},
+		{"--device", c.backend.Name()}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
+		{"--force", fmt.Sprint(c.force)}, {"this program's version", buildVersion()}, {"--labels", judged},
+	}.String()
 	c.opt.Save = func(p *calibrate.Checkpoint) error {
 		if c.losses != nil {
 			p.Extra = c.losses.save(p.Steps)
@@ -322,19 +327,30 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if c.opt.Resume, err = calibrate.UnmarshalCheckpoint(b); err != nil {
 		return err
 	}
+	if differs := differing(c.opt.Resume.Fingerprint, c.opt.Fingerprint); differs != "" {
+		return &calibrate.CheckpointError{Why: "it belongs to another run: " + differs}
+	}
 	c.saved = true
-	if c.losses != nil && c.opt.Resume.Fingerprint == c.opt.Fingerprint { // another one's is refused
+	if c.losses != nil {
 		return c.losses.restore(c.opt.Resume.Extra, c.opt.Resume.Steps)
 	}
 	return nil
 }
 
-// interrupted says how to go on, where there is something to go on from.
+// interrupted says how to go on, where there is something to go on from: after a signal, and after whatever else ended the run.
 func (c *calibration) interrupted(err error) error {
-	if c.saved && errors.Is(err, context.Canceled) && c.workers.rank() == 0 {
+	var checkpoint *calibrate.CheckpointError
+	switch {
+	case err == nil || !c.saved || c.workers.rank() > 0 || errors.As(err, &checkpoint):
+		return err
+	case errors.Is(err, context.Canceled):
 		return resumable{c.checkpointPath(), err}
 	}
-	return err
+	advice := fmt.Sprintf("%s holds what was done so far; the same command with --resume goes on from there", c.checkpointPath())
+	if h := (hinted{}); errors.As(err, &h) {
+		advice = h.hint + "; " + advice
+	}
+	return hint(err, "%s", advice)
 }
 
 // tell completes the report and puts it where the flags ask for it.
@@ -371,6 +387,8 @@ func explainCalibrate(in string, o *calibrateOptions, err error) error {
 	case errors.Is(err, calibrate.ErrNotConverted):
 		converted := suggestOutput(in)
 		return hint(err, "fp8rewrite convert %s -o %s", shellWord(in), shellWord(converted))
+	case errors.Is(err, calibrate.ErrShard):
+		return hint(err, "fp8rewrite merge joins the shards first; --force calibrates this one on")
 	case errors.Is(err, calibrate.ErrFrozen):
 		return hint(err, "--force calibrates it all the same")
 	case errors.As(err, &checkpoint):

@@ -242,9 +242,9 @@ func (c *calibrationRun) otherCheckpoints(t *testing.T) {
 		}
 	}
 	const other = "it belongs to another run"
-	refused("fewer steps", c.to(out, "--resume", "--steps", "20"), other)
-	refused("larger batches", c.to(out, "--resume", "--batch-size", "2"), other)
-	refused("no amax initialization", c.to(out, "--resume", "--no-amax-init"), other)
+	refused("fewer steps", c.to(out, "--resume", "--steps", "20"), other+": the number of steps was 64 and is 20, --labels is another")
+	refused("larger batches", c.to(out, "--resume", "--batch-size", "2"), other+": the data is another, --batch-size was 1 and is 2, the number of steps was 64 and is 32, --labels is another")
+	refused("no amax initialization", c.to(out, "--resume", "--no-amax-init"), other+": --no-amax-init was false and is true")
 	refused("other labels", c.to(out, "--resume", "--labels", "eval_labels"), other)
 	refused("other data", c.to(out, "--resume", "--prefix", "eval_", "--labels", "calib_labels"), other)
 	refused("another recipe", func() []string {
@@ -257,13 +257,25 @@ func (c *calibrationRun) otherCheckpoints(t *testing.T) {
 		return args
 	}(), other)
 	for name, b := range map[string][]byte{
-		"an empty checkpoint": {}, "another file": []byte("{}\n"), "cut short": good[:len(good)-100],
+		"cut short": good[:len(good)-100],
 		"a changed digit": bytes.Replace(bytes.Clone(good), []byte(`"Steps":`), []byte(`"Steps":1`), 1),
 	} {
 		if err := os.WriteFile(out+".resume", b, 0o666); err != nil {
 			t.Fatal(err)
 		}
 		refused(name, c.to(out, "--resume"), "")
+	}
+	for name, b := range map[string][]byte{"an empty file": {}, "another file": []byte("{}\n")} {
+		if err := os.WriteFile(out+".resume", b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c.run(t, nil, c.to(out, "--resume")...).says(t, exitFailed, "out.onnx.resume\" is there and is no checkpoint of this program", "hint: another -o, or move that file")
+		if after, err := os.ReadFile(out + ".resume"); err != nil || !bytes.Equal(after, b) {
+			t.Errorf("%s: it was changed: %q, %v", name, after, err)
+		}
+	}
+	if err := os.WriteFile(out+".resume", good, 0o666); err != nil {
+		t.Fatal(err)
 	}
 	// Without --resume an old checkpoint is in nobody's way.
 	if r := c.run(t, nil, c.to(out)...); r.code() != exitDone {

@@ -27,10 +27,14 @@ type dataOptions struct {
 	batchSize      int64
 	steps          int
 	allowNonFinite bool
+
+	maxMemory int64                  // bytes that compressed data may unpack to; 0 for the reader's own bound
+	given     func(flag string) bool // on the command line
 }
 
 func (d *dataOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	d.given = f.Changed
 	f.StringVar(&d.path, "data", "", "batches: a .npz, .npy or .safetensors file, a folder of those, or ONNX test sets (input_0.pb)")
 	f.StringVar(&d.prefix, "prefix", "", "what stands before an input's name in the name of its array, such as calib_")
 	f.StringArrayVar(&d.inputs, "input", nil, "the array of an input, as INPUT=ARRAY (repeatable)")
@@ -46,9 +50,9 @@ func (d *dataOptions) check(cmd string) error {
 	switch {
 	case d.path == "":
 		return hint(usagef("%s: --data is missing", cmd), "--data BATCHES.npz, with an array for each input of the model")
-	case d.batchSize < 0:
+	case d.batchSize < 0 || d.batchSize == 0 && d.given("batch-size"):
 		return hint(usagef("--batch-size: got %d, want 1 or more", d.batchSize), "--batch-size %d", defaultBatch)
-	case d.steps < 0:
+	case d.steps < 0 || d.steps == 0 && d.given("steps"):
 		return hint(usagef("--steps: got %d, want 1 or more", d.steps), "leave --steps out to run all the data")
 	}
 	for _, text := range d.inputs {
@@ -63,7 +67,7 @@ func (d *dataOptions) check(cmd string) error {
 func (d *dataOptions) open(m *graph.Model) (*samples.Set, error) {
 	opt := samples.Options{
 		Model: required(m), Inputs: map[string]string{}, Prefix: d.prefix, Whole: d.whole, BatchSize: d.batchSize, DefaultBatch: defaultBatch,
-		Steps: d.steps, AllowNonFinite: d.allowNonFinite, DecodePB: onnxio.UnmarshalTensor,
+		Steps: d.steps, AllowNonFinite: d.allowNonFinite, MaxMemory: d.maxMemory, DecodePB: onnxio.UnmarshalTensor,
 	}
 	for _, text := range d.inputs {
 		input, array, _ := strings.Cut(text, "=")

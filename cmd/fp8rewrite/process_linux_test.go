@@ -262,10 +262,21 @@ func (c *calibrationRun) system(t *testing.T) {
 		r.says(t, exitFailed, "fp8rewrite: write "+o.path+": no space left on device: need 3")
 		o.intact(t)
 	})
+	t.Run("a disk too full for the model leaves what was done", func(t *testing.T) {
+		o := c.old(t, disk(t, "2m"))
+		r := c.run(t, nil, c.to(o.path, "--steps", "20")...)
+		r.says(t, exitFailed, "fp8rewrite: write "+o.path+": no space left on device: need 3",
+			"hint: "+o.path+".resume holds what was done so far; the same command with --resume goes on from there")
+		if done := steps(t, o.path); done != 16 {
+			t.Errorf("the checkpoint has %d steps, want 16", done)
+		}
+		os.Remove(o.path + ".resume")
+		o.intact(t)
+	})
 	t.Run("a disk too full for a checkpoint is an error", func(t *testing.T) {
 		o := c.old(t, disk(t, "64k"))
 		r := c.run(t, nil, c.to(o.path, "--steps", "40", "--checkpoint-every", "1")...)
-		r.says(t, exitFailed, o.path+".resume: no space left on device")
+		r.says(t, exitFailed, o.path+".resume: no space left on device", "hint: "+o.path+".resume holds what was done so far; the same command with --resume goes on")
 		os.Remove(o.path + ".resume") // of an earlier step
 		o.intact(t)
 	})

@@ -21,9 +21,9 @@ type Array struct {
 	// then. The array is listed all the same, since a file may hold some beside those that are wanted.
 	Unreadable error
 
-	view    []byte    // the elements where they lie in the mapped file; nil where they are compressed
-	member  *zip.File // of a .npz file
-	maxSize int64
+	view   []byte    // the elements where they lie in the mapped file; nil where they are compressed
+	member *zip.File // of a .npz file
+	bounds Options
 }
 
 // File is an open .npy or .npz file.
@@ -37,7 +37,17 @@ type File struct {
 type Options struct {
 	// MaxMemory is the largest number of bytes that one compressed array may unpack to; 0 means no bound.
 	MaxMemory int64
+
+	// Available is how many bytes the machine has for that; 0 means that nobody knows.
+	Available int64
 }
+
+// What a compressed array may unpack to however much memory there is: this many bytes, or this many times its compressed size. Data of this
+// size does not compress so well; what claims to is a few bytes that are meant to fill a machine.
+const (
+	maxUnlikely   = 1 << 30
+	unlikelyRatio = 100
+)
 
 // Open maps the .npy file at path.
 func Open(path string) (*File, error) {
@@ -189,7 +199,7 @@ func parseMember(b []byte, f *zip.File, opt Options) (*Array, error) {
 		if err := checkSize(h, int64(size)); err != nil {
 			return nil, err
 		}
-		return &Array{Header: h, member: f, maxSize: opt.MaxMemory}, nil
+		return &Array{Header: h, member: f, bounds: opt}, nil
 	}
 	return nil, fmt.Errorf("compression method %d, want 0 (stored) or 8 (deflate)", f.Method)
 }
@@ -213,12 +223,48 @@ func (a *Array) Bytes() ([]byte, error) {
 	if a.Mapped() {
 		return a.view, nil
 	}
-	size := a.Header.Size()
-	if a.maxSize > 0 && size > a.maxSize {
-		return nil, &MemoryError{Need: size, Have: a.maxSize, Packed: int64(a.member.CompressedSize64)}
+	if err := a.Check(); err != nil {
+		return nil, err
 	}
-	var data []byte
-	err := mapfile.Guard(func() error {
+	data := make([]byte, a.Header.Size())
+	if err := a.Unpack(data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Check is the [MemoryError] of a compressed array that is larger than the bounds that the file was opened with. It reads nothing.
+func (a *Array) Check() error {
+	if a.Unreadable != nil || a.Mapped() {
+		return nil
+	}
+	size, packed := a.Header.Size(), int64(a.member.CompressedSize64)
+	switch {
+	case a.bounds.MaxMemory > 0 && size > a.bounds.MaxMemory:
+		return &MemoryError{Need: size, Have: a.bounds.MaxMemory, Packed: packed}
+	case size > maxUnlikely && size/unlikelyRatio > packed:
+		return &MemoryError{Need: size, Have: max(maxUnlikely, packed*unlikelyRatio), Packed: packed}
+	case a.bounds.Available > 0 && size > a.bounds.Available:
+		return &MemoryError{Need: size, Have: a.bounds.Available, Packed: packed}
+	}
+	return nil
+}
+
+// Unpack writes the elements of a compressed array to dst, which has Header.Size bytes, and compares their checksum. Memory and its bounds
+// are the caller's: see Check.
+func (a *Array) Unpack(dst []byte) error {
+	if a.Unreadable != nil {
+		return a.Unreadable
+	}
+	size := a.Header.Size()
+	if int64(len(dst)) != size {
+		return fmt.Errorf("%d bytes of memory for an array of %d", len(dst), size)
+	}
+	return mapfile.Guard(func() error {
+		if a.Mapped() {
+			copy(dst, a.view)
+			return nil
+		}
 		r, err := a.member.Open()
 		if err != nil {
 			return err
@@ -227,8 +273,7 @@ func (a *Array) Bytes() ([]byte, error) {
 		if _, err := io.CopyN(io.Discard, r, a.Header.Offset); err != nil {
 			return memberError(err)
 		}
-		data = make([]byte, size)
-		if _, err := io.ReadFull(r, data); err != nil {
+		if _, err := io.ReadFull(r, dst); err != nil {
 			return memberError(err)
 		}
 		// The reader compares the checksum when it sees the end.
@@ -240,10 +285,6 @@ func (a *Array) Bytes() ([]byte, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return data, nil
 }
 
 // Verify compares the checksum of an array that is a view of a .npz file; others were compared while they were unpacked, and a .npy
