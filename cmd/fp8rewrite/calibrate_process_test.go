@@ -257,7 +257,7 @@ func (c *calibrationRun) otherCheckpoints(t *testing.T) {
 		return args
 	}(), other)
 	for name, b := range map[string][]byte{
-		"cut short": good[:len(good)-100],
+		"cut short":       good[:len(good)-100],
 		"a changed digit": bytes.Replace(bytes.Clone(good), []byte(`"Steps":`), []byte(`"Steps":1`), 1),
 	} {
 		if err := os.WriteFile(out+".resume", b, 0o666); err != nil {
