@@ -80,7 +80,7 @@ func read(ctx context.Context, m *graph.Model) (*subject, error) {
 			}
 		})
 		if inner != nil {
-			return nil, &StateError{Layer: runtime.LayerName(inner), State: "state",
+			return nil, &StateError{Layer: ops.LayerName(inner), State: "state",
 				Why: fmt.Sprintf("the layer is in function %q, where it cannot have one", f.Domain+"::"+f.Name)}
 		}
 	}
@@ -157,7 +157,7 @@ type reader struct {
 }
 
 func (r *reader) layer(p place) error {
-	l := &layer{name: runtime.LayerName(p.node), graph: p.path, node: p.node, inside: p.inside}
+	l := &layer{name: ops.LayerName(p.node), graph: p.path, node: p.node, inside: p.inside}
 	var err error
 	if l.op, err = ops.ReadLayer(p.node); err != nil {
 		return fmt.Errorf("calibrate: %w", err)

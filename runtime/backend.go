@@ -55,7 +55,7 @@ type Session interface {
 	// Outputs are the names that Run returns: the graph's outputs in order, then Options.Keep.
 	Outputs() []string
 
-	// Layers are the names of the model's Float8Linear layers (see [LayerName]) in the order of execution: a node before those
+	// Layers are the names of the model's Float8Linear layers (see [ops.LayerName]) in the order of execution: a node before those
 	// after it, the layers inside a node in the order of its attributes.
 	Layers() []string
 

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"github.com/fp8rewrite/fp8rewrite/float8"
+	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/kernel"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu/linear"
@@ -17,7 +18,7 @@ type layer struct {
 // layer makes a step of a Float8Linear, whether the model brings the function or not. Its layer takes the next place in
 // Session.Layers.
 func (c *compiler) layer(s *step) {
-	s.layer = &layer{name: runtime.LayerName(s.node)}
+	s.layer = &layer{name: ops.LayerName(s.node)}
 	s.layers = true
 	c.layers = append(c.layers, s.layer)
 }

@@ -28,7 +28,7 @@ func (p *prepared) readLayers(m *graph.Model, opt runtime.Options) error {
 	walk = func(s *graph.Scope) error {
 		for _, n := range s.Graph.Nodes {
 			if ops.IsFloat8Linear(n) {
-				l := layer{name: runtime.LayerName(n)}
+				l := layer{name: ops.LayerName(n)}
 				v, ok := ops.ParseVariant(n.OpType)
 				if opt.AllReduceMax != nil && ok && v.Dynamic() {
 					return fmt.Errorf("ort: layer %q: its scale is made in the middle of a run, where ONNX Runtime cannot ask other workers; use device cpu", l.name)
@@ -64,7 +64,7 @@ func (p *prepared) readLayers(m *graph.Model, opt runtime.Options) error {
 		}
 		graph.WalkNodes(f.Nodes, func(n *graph.Node) {
 			if ops.IsFloat8Linear(n) {
-				p.layers = append(p.layers, layer{name: runtime.LayerName(n)})
+				p.layers = append(p.layers, layer{name: ops.LayerName(n)})
 			}
 		})
 	}
