@@ -229,7 +229,7 @@ func recordedState(t testing.TB, m *graph.Model, recorded map[string]map[string]
 // recording's own operators 90.9% to 99.1%, in 40 draws, with losses up to 1.8e-3 off.
 func TestLlamaStepsAsTheReferenceLibrary(t *testing.T) {
 	if testing.Short() {
-		t.Skip("eight batches of llama take seconds")
+		t.Skip("-short: eight batches of llama take seconds")
 	}
 	want := readGolden(t, "llama")
 	recipe := scaling.DefaultRecipe()
@@ -289,7 +289,7 @@ func TestLlamaStepsAsTheReferenceLibrary(t *testing.T) {
 // So the bounds are those of noise in the last bit. TestLlamaStepsAsTheReferenceLibrary has the narrow ones.
 func TestLlamaFollowsTheReferenceLibrary(t *testing.T) {
 	if testing.Short() {
-		t.Skip("eight batches of llama take seconds")
+		t.Skip("-short: eight batches of llama take seconds")
 	}
 	want := readGolden(t, "llama")
 	recipe := scaling.DefaultRecipe()

@@ -18,7 +18,7 @@ import (
 // inputs of the four c_attn, with dynamic scales as well. The losses in float32 are those that testdata/models/README.md gives.
 func TestCalibratedModelsLoseLittle(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the language models' evaluation batches take seconds")
+		t.Skip("-short: the language models' evaluation batches take seconds")
 	}
 	for model, of := range map[string]struct{ plain, cost float64 }{"llama": {1.17172, 0.01}, "gpt2": {1.29441, 0.02}} {
 		t.Run(model, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestCalibratedModelsLoseLittle(t *testing.T) {
 // two round alike wherever they agree to a factor of two, and then every amax is within 3%.
 func TestMergedShardsAreNearOneRun(t *testing.T) {
 	if testing.Short() {
-		t.Skip("llama's and gpt2's batches take seconds")
+		t.Skip("-short: llama's and gpt2's batches take seconds")
 	}
 	for _, c := range []struct {
 		model      string
@@ -118,7 +118,7 @@ func TestMergedShardsAreNearOneRun(t *testing.T) {
 // The rows of a real model do not depend on each other either: attention, norms and all.
 func TestRanksHoldTheStateOfOneProcessOnLlama(t *testing.T) {
 	if testing.Short() {
-		t.Skip("llama's batches take seconds")
+		t.Skip("-short: llama's batches take seconds")
 	}
 	m := convert(t, openModel(t, "llama", "model.onnx"), rewrite.Options{})
 	data := openData(t, m, "llama", "calib_", 8, 2)

@@ -411,19 +411,19 @@ func (z *resizer) extrapolate(c *kernel.Call, out *kernel.Tensor, work []resizin
 // interpolate resizes one axis after the other, the last of them into dst.
 func interpolate[T float32 | float64](c *kernel.Call, z *resizer, dst, src []T, d tensor.DType, shape []int, work []resizing) error {
 	shape = append([]int(nil), shape...)
-	var todo []resizing
+	var moving []resizing
 	for _, w := range work {
 		if !w.same() {
-			todo = append(todo, w)
+			moving = append(moving, w)
 		}
 	}
 	var held *kernel.Tensor
 	defer func() { kernel.Release(held) }()
-	for i, w := range todo {
+	for i, w := range moving {
 		outer, in, inner := split3(shape, w.axis)
 		to := dst
 		var next *kernel.Tensor
-		if i < len(todo)-1 {
+		if i < len(moving)-1 {
 			var err error
 			if next, err = c.Scratch(d, outer*w.out*inner); err != nil {
 				return err
