@@ -62,15 +62,6 @@ func (m *Measured) LossIncrease() float64 { return m.After.Loss - m.Before.Loss 
 // AccuracyDrop is Before's accuracy less After's.
 func (m *Measured) AccuracyDrop() float64 { return m.Before.Accuracy() - m.After.Accuracy() }
 
-// MinSQNR is the smallest SQNR of an output in dB.
-func (m *Measured) MinSQNR() float64 {
-	least := m.Outputs[0].SQNR
-	for _, o := range m.Outputs[1:] {
-		least = min(least, o.SQNR)
-	}
-	return least
-}
-
 // Verifier compares models with one original on the same batches. It keeps the original's outputs, so that many models cost one run
 // of it.
 type Verifier struct {

@@ -198,7 +198,11 @@ func nearPeak(got, want *tensor.Tensor, tol float64) error {
 		if a == b || math.IsNaN(a) && math.IsNaN(b) {
 			continue
 		}
-		if d := math.Abs(a - b); !(d <= worst) {
+		d := math.Abs(a - b)
+		if math.IsNaN(d) {
+			return fmt.Errorf("element %d is %v, want %v", i/width, a, b)
+		}
+		if d > worst {
 			worst, at = d, i/width
 		}
 	}
