@@ -30,7 +30,8 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		"fp8rewrite convert model.onnx -o model.fp8.onnx",
+		"fp8rewrite convert model.onnx -o model.fp8.onnx --report old.json",
+		"fp8rewrite convert model.onnx -o model.fp8.onnx --report new.json",
 		"fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ -o model.calibrated.onnx",
 		"fp8rewrite calibrate model.fp8.onnx --data batches.npz -o shard1.onnx --shard 1/2",
 		"fp8rewrite calibrate model.fp8.onnx --data batches.npz -o shard2.onnx --shard 2/2",

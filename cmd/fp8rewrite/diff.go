@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/diff"
+)
+
+// diffOptions are the flags of diff.
+type diffOptions struct {
+	format         string
+	asJSON         bool
+	failOn         []string
+	relTol, absTol []string
+}
+
+func newDiff() *cobra.Command {
+	o := &diffOptions{}
+	formats := make([]string, 0, len(diff.Formats()))
+	for _, f := range diff.Formats() {
+		formats = append(formats, string(f))
+	}
+	cmd := &cobra.Command{
+		Use:   "diff OLD.json NEW.json",
+		Short: "Compare two reports, and fail where they differ",
+		Long: `diff compares two reports of one job, of any version of this program. Names, decisions, digests and counts must be equal, figures equal
+within a tolerance, and time, host and version are not looked at. Layers find each other by name, renamed ones by their weight.
+
+A tolerance is a number for all figures or CLASS=NUMBER for those of a class: amax, scale, decibels, loss, share, error, count. Two figures
+are equal where they differ by no more than the absolute tolerance, or than the relative one times the larger of them. What applies is
+stated in the output. A difference in device or schema version alone is a note, which fails only where --fail-on names it.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
+		Example: `  fp8rewrite diff old.json new.json
+  fp8rewrite diff old.json new.json --rel-tol amax=0.01,scale=0.01 --format markdown
+  fp8rewrite diff old.json new.json --fail-on decision-changed,layer-removed --format github`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return hint(usagef("diff: got %d arguments, want two: the old report and the new one", len(args)), "%s", usageLine(cmd))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return []string{"json"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.asJSON && cmd.Flags().Changed("format") && o.format != string(diff.JSON) {
+				return hint(usagef("diff: --json with --format %s", shellWord(o.format)), "--format %s or --json", string(diff.JSON))
+			}
+			return runDiff(cmd.OutOrStdout(), args[0], args[1], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", string(diff.Table), "form of the output: "+strings.Join(formats, ", "))
+	f.BoolVar(&o.asJSON, "json", false, "print JSON: --format json")
+	f.StringSliceVar(&o.failOn, "fail-on", []string{"all"}, "kinds of difference that fail, or error, warning, note (all kinds of a severity), all (errors and warnings), none")
+	f.StringSliceVar(&o.relTol, "rel-tol", nil, "relative tolerance, 0 to 1: NUMBER or CLASS=NUMBER, ... (default "+stated(true)+")")
+	f.StringSliceVar(&o.absTol, "abs-tol", nil, "absolute tolerance: NUMBER or CLASS=NUMBER, ... (default "+stated(false)+")")
+	completeWords(cmd, "format", formats...)
+	completeWords(cmd, "fail-on", failWords()...)
+	return cmd
+}
+
+// stated are the default tolerances, as the flags take them.
+func stated(relative bool) string {
+	var parts []string
+	for _, t := range diff.DefaultTolerances() {
+		v := t.Absolute
+		if relative {
+			v = t.Relative
+		}
+		parts = append(parts, fmt.Sprintf("%s=%g", t.Class, v))
+	}
+	return strings.Join(parts, ",")
+}
+
+// failWords are the values of --fail-on.
+func failWords() []string {
+	words := []string{"all", "none", string(diff.Error), string(diff.Warning), string(diff.Note)}
+	for _, k := range diff.Kinds() {
+		words = append(words, string(k.Kind))
+	}
+	return words
+}
+
+// driftError says that the reports differ: exit code 3, like a gate.
+type driftError struct{ failing []diff.Finding }
+
+func (e driftError) Error() string {
+	counts := map[diff.Kind]int{}
+	for _, f := range e.failing {
+		counts[f.Kind]++
+	}
+	var parts []string
+	for _, k := range diff.Kinds() {
+		if n := counts[k.Kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k.Kind))
+		}
+	}
+	return "the reports differ: " + strings.Join(parts, ", ")
+}
+
+func (e driftError) Unwrap() error { return gateError{} }
+
+func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
+	format := diff.Format(o.format)
+	if o.asJSON {
+		format = diff.JSON
+	}
+	known := false
+	var formats []string
+	for _, f := range diff.Formats() {
+		known = known || f == format
+		formats = append(formats, string(f))
+	}
+	if !known {
+		return hint(usagef("--format: got %q, want %s", o.format, strings.Join(formats, ", ")), "--format %s", nearest(o.format, formats, formats[0]))
+	}
+	failOn, err := failKinds(o.failOn)
+	if err != nil {
+		return err
+	}
+	tolerances := diff.DefaultTolerances()
+	if err := setTolerances("rel-tol", o.relTol, tolerances, tolerances.SetRelative); err != nil {
+		return err
+	}
+	if err := setTolerances("abs-tol", o.absTol, tolerances, tolerances.SetAbsolute); err != nil {
+		return err
+	}
+	was, err := readReport(oldName)
+	if err != nil {
+		return err
+	}
+	is, err := readReport(newName)
+	if err != nil {
+		return err
+	}
+	found := diff.Compare(was, is, tolerances)
+	options := diff.Options{OldName: oldName, NewName: newName, FailOn: failOn, Version: buildVersion()}
+	if err := diff.Write(stdout, found, format, options); err != nil {
+		return err
+	}
+	if failing := found.Failing(failOn); len(failing) > 0 {
+		return driftError{failing}
+	}
+	return nil
+}
+
+// failKinds are the kinds that --fail-on names.
+func failKinds(words []string) ([]diff.Kind, error) {
+	wanted := map[string]bool{}
+	for _, w := range words {
+		wanted[w] = true
+	}
+	var kinds []diff.Kind
+	for _, k := range diff.Kinds() {
+		if wanted[string(k.Kind)] || wanted[string(k.Severity)] || wanted["all"] && k.Severity != diff.Note {
+			kinds = append(kinds, k.Kind)
+		}
+	}
+	for _, w := range failWords() {
+		delete(wanted, w)
+	}
+	for _, w := range words {
+		if wanted[w] {
+			return nil, hint(usagef("--fail-on: %q is not a kind of difference", w), "--fail-on %s", nearest(w, failWords(), "all"))
+		}
+	}
+	return kinds, nil
+}
+
+// setTolerances applies the values of a flag in order: NUMBER or CLASS=NUMBER.
+func setTolerances(flag string, values []string, all diff.Tolerances, set func(diff.FieldClass, float64) error) error {
+	for _, v := range values {
+		class, text, ok := strings.Cut(v, "=")
+		if !ok {
+			class, text = "", v
+		}
+		if ok { // an empty class would be all of them
+			var names []string
+			known := false
+			for _, t := range all {
+				names = append(names, string(t.Class))
+				known = known || string(t.Class) == class
+			}
+			if !known {
+				return hint(usagef("--%s: %q is not a class of figures, want %s", flag, class, strings.Join(names, ", ")),
+					"--%s %s=0.01", flag, nearest(class, names, names[0]))
+			}
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return hint(usagef("--%s: got %q, want a number", flag, text), "--%s 0.01", flag)
+		}
+		if err := set(diff.FieldClass(class), n); err != nil {
+			return hint(usagef("--%s: %w", flag, err), "--%s 0.01", flag)
+		}
+	}
+	return nil
+}
+
+// readReport reads a saved report.
+func readReport(name string) (*reports.Report, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := reports.Decode(bufio.NewReader(f))
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
