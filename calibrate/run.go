@@ -21,6 +21,7 @@ func Run(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, opt
 		return nil, err
 	}
 	defer r.close()
+	defer r.next.wait()
 	for ; r.done < src.Steps(); r.done++ {
 		if err := r.step(ctx, r.done); err != nil {
 			if ctx.Err() != nil && r.group.Size() == 1 && r.done > 0 {
@@ -56,6 +57,7 @@ type run struct {
 	session runtime.Session
 	inside  []ops.Variant // the variant in which each layer runs in session
 	stale   []*operand    // operands whose scale the session does not have yet
+	next    prefetch
 }
 
 func newRun(ctx context.Context, m *graph.Model, b runtime.Backend, src Source, opt Options) (*run, error) {
@@ -151,21 +153,27 @@ func (r *run) step(ctx context.Context, step int) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	first, last := r.opt.Shard.rows(r.source.Rows(step))
-	lo, hi := Part(last-first, r.group.Rank(), r.group.Size())
+	lo, hi := r.rowsOf(step)
 	stats := make([]runtime.LayerStats, len(r.layers))
 	if lo == hi {
 		if err := r.standIn(ctx); err != nil {
 			return err
 		}
 	} else {
-		res, err := r.execute(ctx, step, first+lo, first+hi)
+		res, err := r.execute(ctx, step, lo, hi)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 		stats = res.Layers
 	}
 	return r.observe(ctx, step, stats)
+}
+
+// rowsOf is rows [lo, hi) of a step's batch that this process takes.
+func (r *run) rowsOf(step int) (lo, hi int) {
+	first, last := r.opt.Shard.rows(r.source.Rows(step))
+	lo, hi = Part(last-first, r.group.Rank(), r.group.Size())
+	return first + lo, first + hi
 }
 
 // prepare makes the session ready for the next step: opened anew where a layer has to run in another form, its scales those of now.
@@ -258,6 +266,11 @@ func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, e
 	if err := r.plan(inputs); err != nil {
 		return nil, err
 	}
+	if step+1 < r.source.Steps() {
+		if lo, hi := r.rowsOf(step + 1); lo < hi {
+			r.next.start(ctx, r.source, step+1, lo, hi)
+		}
+	}
 	res, err := r.session.Run(ctx, inputs)
 	if err != nil {
 		return nil, err
@@ -273,7 +286,7 @@ func (r *run) execute(ctx context.Context, step, lo, hi int) (*runtime.Result, e
 
 // batch is rows [lo, hi) of a step as the engine takes them.
 func (r *run) batch(ctx context.Context, step, lo, hi int) (map[string]runtime.Value, error) {
-	batch, err := r.source.Batch(ctx, step, lo, hi)
+	batch, err := r.next.take(ctx, r.source, step, lo, hi)
 	if err != nil {
 		return nil, err
 	}

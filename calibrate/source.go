@@ -15,7 +15,8 @@ type Source interface {
 	Rows(step int) int
 
 	// Batch is rows [lo, hi) of a step's batch, lo < hi: the tensors of the model's inputs by name, the rows along their first
-	// axis. A tensor that is the same for every row comes as it is.
+	// axis. A tensor that is the same for every row comes as it is. The next step's batch is read by another goroutine while the
+	// engine computes: Batch is called once at a time, but beside Rows and Options.Outputs.
 	Batch(ctx context.Context, step, lo, hi int) (map[string]*tensor.Tensor, error)
 }
 

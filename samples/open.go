@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/safetensors"
@@ -51,8 +52,9 @@ type Options struct {
 	DecodePB func([]byte) (name string, t *tensor.Tensor, err error)
 }
 
-// Set is open data. It is used by one goroutine at a time.
+// Set is open data. It is used by one goroutine at a time, but for Batch, Step and Aligned, which may be called at the same time.
 type Set struct {
+	reading   sync.Mutex // held while bytes are read: of the cache's, of f.kept
 	path      string
 	opt       Options
 	files     []string           // in the order in which they were read

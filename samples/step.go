@@ -82,6 +82,8 @@ func (s *Set) Batch(ctx context.Context, i, lo, hi int) (map[string]*tensor.Tens
 	if !all && s.indivisible != nil {
 		return nil, s.indivisible
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	if len(s.sets) > 0 {
 		return s.partOfTestSet(s.sets[i], i, int64(lo), int64(hi), all)
 	}
@@ -171,6 +173,8 @@ func (s *Set) Aligned(name string, i int) (*tensor.Tensor, error) {
 	if i < 0 || i >= s.steps {
 		return nil, fmt.Errorf("step %d is asked for, there are %d", i, s.steps)
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	a, err := s.Array(name)
 	if err != nil {
 		return nil, err
