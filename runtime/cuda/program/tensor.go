@@ -1,6 +1,8 @@
 package program
 
 import (
+	"slices"
+
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -22,8 +24,8 @@ type Buffer struct {
 
 	Offset int64 // in the arena; set when the program is complete
 
-	// Source and Form tell a weight from others: programs of one session share what is equal in both. Fill writes its bytes from
-	// offset on; it may be called for pieces in any order.
+	// Source and Form tell a weight from others: programs of one session share what is equal in both; one without a Source is shared
+	// by none. Fill writes its bytes from offset on; it may be called for pieces in any order.
 	Source *tensor.Tensor
 	Form   string
 	Fill   func(dst []byte, offset int64) error
@@ -37,6 +39,21 @@ type Tensor struct {
 	Dims    []int64
 	Strides []int64 // in elements; 0 repeats
 }
+
+// dense is a contiguous array that begins where the buffer does, which becomes large enough.
+func dense(buf *Buffer, t kernels.Type, dims []int64) *Tensor {
+	a := &Tensor{Buffer: buf, T: t, Dims: slices.Clone(dims), Strides: kernels.Strides(dims)}
+	buf.Bytes = max(buf.Bytes, a.Elements()*t.Size())
+	return a
+}
+
+// view is another array over t's memory: offset in elements from t's first one.
+func (t *Tensor) view(offset int64, dims, strides []int64) *Tensor {
+	return &Tensor{Buffer: t.Buffer, Offset: t.Offset + offset*t.T.Size(), T: t.T, Dims: slices.Clone(dims), Strides: slices.Clone(strides)}
+}
+
+// reshape is a contiguous t with other dims of as many elements.
+func (t *Tensor) reshape(dims ...int64) *Tensor { return t.view(0, dims, kernels.Strides(dims)) }
 
 // Elements is the number of elements.
 func (t *Tensor) Elements() int64 {
