@@ -62,13 +62,17 @@ func (e *NodeError) Error() string { return fmt.Sprintf("node %q: %s: %v", e.Nod
 // Unwrap is the cause.
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// MemoryError says that a run needs more memory than it may have.
+// MemoryError says that a run needs more memory than it may have, or than there is.
 type MemoryError struct {
 	Need, Have int64 // bytes
 	For        string
+	Of         string // the memory that has only Have bytes free, such as "NVIDIA H200"; "" where Options.MaxMemory set the bound
 }
 
 // Error gives both numbers.
 func (e *MemoryError) Error() string {
+	if e.Of != "" {
+		return fmt.Sprintf("%s needs %d bytes of %s, and %d are free", e.For, e.Need, e.Of, e.Have)
+	}
 	return fmt.Sprintf("%s needs %d bytes, and %d are allowed", e.For, e.Need, e.Have)
 }

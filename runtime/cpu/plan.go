@@ -28,87 +28,19 @@ func (s *session) plan(shapes map[string]tensor.Shape) (runtime.Plan, error) {
 	if s.closed {
 		return runtime.Plan{}, fmt.Errorf("%s: the session is closed", name)
 	}
-	inputs, err := s.shaped(shapes)
+	inputs, extents, err := runtime.InputTypes(s.model, shapes)
 	if err != nil {
 		return runtime.Plan{}, err
 	}
-	p := &planner{at: map[string]int64{}}
-	for _, v := range inputs {
-		for _, d := range v.declared {
-			p.at[d.name] = d.extent
-		}
-	}
+	p := &planner{at: extents}
 	m := &graph.Model{IRVersion: 8, Opsets: s.model.Opsets}
 	m.Graph = p.mirror(s.main, nil)
 	for i, v := range m.Graph.Inputs {
-		v.Type = inputs[i].typ
+		v.Type = inputs[i]
 	}
 	p.info = shape.Infer(m)
 	activations := p.peak(s.main)
 	return runtime.Plan{Weights: s.budget.used, Activations: activations, Scratch: s.scratch, Unknown: p.unknown}, nil
-}
-
-// shapedInput is an input of the main graph with the extents of one run.
-type shapedInput struct {
-	typ      *graph.Type
-	declared []namedExtent
-}
-
-type namedExtent struct {
-	name   string
-	extent int64
-}
-
-// shaped are the inputs in the order of the main program's.
-func (s *session) shaped(shapes map[string]tensor.Shape) ([]shapedInput, error) {
-	g := s.model.Graph
-	for _, given := range slices.Sorted(maps.Keys(shapes)) {
-		if !slices.ContainsFunc(g.Inputs, func(v *graph.Value) bool { return v.Name == given }) {
-			return nil, &runtime.InputError{Input: given, Got: "the model has no such input", Want: "a shape for one of its own"}
-		}
-	}
-	out := make([]shapedInput, len(g.Inputs))
-	bound := dims{}
-	for i, v := range g.Inputs {
-		given, ok := shapes[v.Name]
-		if !ok && s.hasDefault(v.Name) {
-			if t, err := s.defaultOf(v.Name); err == nil {
-				given, ok = header(t).Shape, true
-			}
-		}
-		t := &graph.Type{}
-		if v.Type != nil {
-			*t = *v.Type
-		}
-		out[i].typ = t
-		if !ok || t.Kind != graph.TensorKind {
-			continue
-		}
-		if err := bound.check(v, runtime.FromTensor(&tensor.Tensor{DType: t.DType, Shape: given})); err != nil {
-			return nil, err
-		}
-		if t.HasShape {
-			for j, d := range t.Shape {
-				if d.Param != "" {
-					out[i].declared = append(out[i].declared, namedExtent{d.Param, given[j]})
-				}
-			}
-		}
-		t.HasShape, t.Shape = true, nil
-		for _, d := range given {
-			t.Shape = append(t.Shape, graph.Dim{Value: d})
-		}
-	}
-	for i := range out {
-		t := out[i].typ
-		t.Shape = slices.Clone(t.Shape)
-		for j, d := range t.Shape {
-			if b, ok := bound[d.Param]; ok && d.Value < 0 && d.Param != "" {
-				t.Shape[j] = graph.Dim{Value: b.extent}
-			}
-		}
-	}
-	return out, nil
 }
 
 // planner finds the sizes of a program's values without running it: it mirrors the program as a graph in which every slot has a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
@@ -30,21 +29,7 @@ type session struct {
 }
 
 // Inputs are the graph's inputs without a default.
-func (s *session) Inputs() []*graph.Value {
-	var in []*graph.Value
-	for _, v := range s.model.Graph.Inputs {
-		if !s.hasDefault(v.Name) {
-			in = append(in, v)
-		}
-	}
-	return in
-}
-
-// hasDefault reports whether the main graph holds a value for an input, which a run may then leave out.
-func (s *session) hasDefault(input string) bool {
-	g := s.model.Graph
-	return g.Initializer(input) != nil || slices.ContainsFunc(g.Sparse, func(sp *graph.Sparse) bool { return sp.Name == input })
-}
+func (s *session) Inputs() []*graph.Value { return runtime.Required(s.model) }
 
 // Outputs are the graph's outputs, then the kept values.
 func (s *session) Outputs() []string {
