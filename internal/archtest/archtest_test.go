@@ -33,6 +33,7 @@ var outside = []struct {
 	{"github.com/rogpeppe/go-internal", []string{"cmd/fp8rewrite"}},
 	{"github.com/olekukonko/tablewriter", []string{"report/render"}},
 	{"github.com/mmcloughlin/avo", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec"}},
+	{"gorgonia.org/cu", []string{"runtime/cuda/driver/cu"}},
 	{"golang.org/x/sys", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec", "internal/dynlib"}},
 }
 

@@ -9,11 +9,10 @@ import (
 	"time"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
-	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver/drivertest"
 )
 
 func TestAnUploadComesInPieces(t *testing.T) {
-	lib := drivertest.CUDA(t)
+	lib := standIn(t)
 	testUpload(t, fakeDevice(t, lib), 100, []int{0, 1, 99, 100, 101, 250, 1000})
 	dev := fakeDevice(t, lib)
 	do(t, dev, func(c *driver.Context) error {

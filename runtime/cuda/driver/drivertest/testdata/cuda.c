@@ -172,7 +172,7 @@ EXPORT R cuEventSynchronize(uintptr_t e) { BEGIN(1); say("cuEventSynchronize %d"
 EXPORT R cuEventElapsedTime(float *ms, uintptr_t a, uintptr_t b) { BEGIN(1); *ms = (float)(b - a) * 0.5f; return 0; }
 
 // A module is its text. A kernel is found in it by ".entry NAME(", its parameters by ".param .u64" and the like.
-struct kernel { char name[64]; int n, size[64]; int shared; };
+struct kernel { char name[64]; int n, size[64], align[64]; int shared; };
 EXPORT R cuModuleLoadDataEx(char **m, const char *image, unsigned n, const int *option, void **value) {
   BEGIN(1);
   char *log = 0;
@@ -210,9 +210,10 @@ EXPORT R cuModuleGetFunction(struct kernel **f, char *m, const char *name) {
   snprintf(k->name, sizeof k->name, "%s", name);
   char *end = strchr(p, ')');
   while ((p = strstr(p, ".param ")) && p < end) {
-    int bits = 0, align, count = 1;
+    int bits = 0, align = 0, count = 1;
     if (sscanf(p, ".param .align %d .b8 %*[^[][%d]", &align, &count) == 2) bits = 8;
-    else sscanf(p, ".param .%*c%d", &bits);
+    else if (sscanf(p, ".param .%*c%d", &bits) == 1) align = bits / 8;
+    k->align[k->n] = align;
     k->size[k->n++] = bits / 8 * count;
     p++;
   }
@@ -246,7 +247,7 @@ EXPORT R cuLaunchKernel(struct kernel *k, unsigned gx, unsigned gy, unsigned gz,
   for (int i = 0; i < k->n; i++) {
     n += snprintf(line + n, sizeof line - n, " ");
     for (int j = 0; j < k->size[i]; j++) n += snprintf(line + n, sizeof line - n, "%02x", ((unsigned char *)params[i])[j]);
-    if ((uintptr_t)params[i] % 16) n += snprintf(line + n, sizeof line - n, "(misaligned)");
+    if ((uintptr_t)params[i] % k->align[i]) n += snprintf(line + n, sizeof line - n, "(misaligned)");
   }
   say("%s", line);
   if (capturing) nodes++;
@@ -257,3 +258,12 @@ EXPORT R cuGraphInstantiateWithFlags(uintptr_t *e, uintptr_t g, unsigned long lo
 EXPORT R cuGraphLaunch(uintptr_t e, uintptr_t s) { BEGIN(1); say("cuGraphLaunch %d %d", (int)(e - 0x7000), (int)(s - 0x5000)); return 0; }
 EXPORT R cuGraphDestroy(uintptr_t g) { BEGIN(1); say("cuGraphDestroy %d", (int)(g - 0x6000)); return 0; }
 EXPORT R cuGraphExecDestroy(uintptr_t e) { BEGIN(1); say("cuGraphExecDestroy %d", (int)(e - 0x7000)); return 0; }
+
+// fake_reset makes the library what it was when it was opened. What was allocated is left.
+EXPORT void fake_reset(void) {
+  fake_forget();
+  nfails = lost = has_home = capturing = 0;
+  version = 13000, devices = 1, major = 9, minor = 0;
+  memory = 1ull << 30, used = 0;
+  streams = 0x5000, events = 0xe000;
+}
