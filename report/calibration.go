@@ -4,7 +4,8 @@ import "fmt"
 
 // Calibration is what `fp8rewrite calibrate` did: the section of a report of KindCalibrate.
 type Calibration struct {
-	Settings CalibrationSettings `json:"settings"`
+	Settings  CalibrationSettings `json:"settings"`
+	Execution Execution           `json:"execution" since:"1.2"`
 	// GradOutput says what the state of the gradients of the layers' outputs holds, which no forward pass moves.
 	GradOutput GradOutput `json:"grad_output" class:"exact"`
 	// Losses has the mean cross-entropy of every batch, in nats, under the scales of the steps before it; empty without labels.

@@ -38,10 +38,10 @@ func TestEveryVersionEverWrittenIsReadable(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	good := string(encode(t, sample()))
 	for name, c := range map[string]struct{ from, to, want string }{
-		"another major version":         {`"schema_version": "1.1"`, `"schema_version": "2.0"`, `schema version 2.0, want 1.x`},
-		"a version that is none":        {`"schema_version": "1.1"`, `"schema_version": "1.00"`, `schema version "1.00", want major.minor`},
-		"a version that is a number":    {`"schema_version": "1.1"`, `"schema_version": 1.0`, "schema_version: not a string"},
-		"a report without a version":    {`"schema_version": "1.1",`, ``, "no schema_version"},
+		"another major version":         {`"schema_version": "1.2"`, `"schema_version": "2.0"`, `schema version 2.0, want 1.x`},
+		"a version that is none":        {`"schema_version": "1.2"`, `"schema_version": "1.00"`, `schema version "1.00", want major.minor`},
+		"a version that is a number":    {`"schema_version": "1.2"`, `"schema_version": 1.0`, "schema_version: not a string"},
+		"a report without a version":    {`"schema_version": "1.2",`, ``, "no schema_version"},
 		"a key that is not known":       {`"kind":`, `"king": 1, "kind":`, `unknown key "king"`},
 		"a key in another case":         {`"kind":`, `"Kind":`, `unknown key "Kind"`},
 		"a key that stands twice":       {`"kind":`, `"kind": "convert", "kind":`, `key "kind" stands twice`},
@@ -83,7 +83,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestANewerMinorVersionIsReadAndNotWritten(t *testing.T) {
-	text := strings.Replace(string(encode(t, sample())), `"schema_version": "1.1"`, `"schema_version": "1.7"`, 1)
+	text := strings.Replace(string(encode(t, sample())), `"schema_version": "1.2"`, `"schema_version": "1.7"`, 1)
 	text = strings.Replace(text, `"kind": "convert"`, `"kind": "bless", "mood": {"a": [1, {"b": "]}"}, null]}`, 1)
 	text = strings.Replace(text, `"code": "left-constant-batched"`, `"code": "left-constant-shy"`, 1)
 	r, err := report.Decode(strings.NewReader(text))
@@ -100,8 +100,8 @@ func TestANewerMinorVersionIsReadAndNotWritten(t *testing.T) {
 
 func TestKeysMayStandInAnyOrder(t *testing.T) {
 	good := string(encode(t, sample()))
-	const head = "  \"schema_version\": \"1.1\",\n"
-	moved := strings.Replace(strings.Replace(good, head, "", 1), "\n  }\n}\n", "\n  },\n  \"schema_version\": \"1.1\"\n}\n", 1)
+	const head = "  \"schema_version\": \"1.2\",\n"
+	moved := strings.Replace(strings.Replace(good, head, "", 1), "\n  }\n}\n", "\n  },\n  \"schema_version\": \"1.2\"\n}\n", 1)
 	r, err := report.Decode(strings.NewReader(moved))
 	if err != nil {
 		t.Fatal(err)

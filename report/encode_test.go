@@ -35,7 +35,7 @@ func encode(t testing.TB, r *report.Report) []byte {
 // The golden files are the form of the present schema, one for each kind. They are rewritten only while that version has not been
 // released; a later version gets files of its own and these stay, for TestEveryVersionEverWrittenIsReadable.
 func TestTheCanonicalFormIsTheGoldenFile(t *testing.T) {
-	for _, make := range []func() *report.Report{sample, calibrated} {
+	for _, make := range []func() *report.Report{sample, calibrated, verified, merged, benched} {
 		r := make()
 		golden := filepath.Join("testdata", "versions", fmt.Sprintf("%s-%s.json", report.SchemaVersion, r.Kind))
 		got := encode(t, r)
@@ -164,8 +164,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"a change outside the list":      {func(r *report.Report) { r.Changes[1].Code = "x" }, `changes[1]: code "x"`},
 		"a warning outside the list":     {func(r *report.Report) { r.Warnings[0].Code = "x" }, `warnings[0]: code "x"`},
 		"an unknown kind":                {func(r *report.Report) { r.Kind = "x" }, `kind is "x"`},
-		"a calibration without one":      {func(r *report.Report) { r.Kind = report.KindCalibrate }, `has a calibration where its kind is "calibrate"`},
-		"another kind with one":          {func(r *report.Report) { r.Calibration = new(report.Calibration) }, `has a calibration where`},
+		"a calibration without one":      {func(r *report.Report) { r.Kind = report.KindCalibrate }, `has the section of "calibrate" where`},
+		"another kind with one":          {func(r *report.Report) { r.Calibration = new(report.Calibration) }, `has the section of "calibrate" where`},
 		"an unknown state of gradients": {func(r *report.Report) {
 			r.Kind, r.Calibration = report.KindCalibrate, &report.Calibration{GradOutput: "lost"}
 		}, `calibration: grad_output is "lost"`},

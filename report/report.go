@@ -2,7 +2,7 @@ package report
 
 // SchemaVersion is the version of the schema that Encode writes: major.minor. A minor step adds fields or codes; a major step
 // changes or removes one. Decode reads every version that was ever written, and newer minors of the same major.
-const SchemaVersion = "1.1"
+const SchemaVersion = "1.2"
 
 // Kind says which job made a report.
 type Kind string
@@ -12,6 +12,8 @@ const (
 	KindConvert   Kind = "convert"   // of `fp8rewrite convert`
 	KindCalibrate Kind = "calibrate" // of `fp8rewrite calibrate`; it has no Layers and a Calibration
 	KindVerify    Kind = "verify"    // of `fp8rewrite verify`; it has no Layers and a Verification
+	KindBench     Kind = "bench"     // of `fp8rewrite bench`; it has no Layers and a Bench
+	KindMerged    Kind = "merged"    // of `fp8rewrite report merge`; it has the sections of its Sources
 )
 
 // Report is everything one job has to say. The field order is the order of the JSON; the class tag of a leaf says how two reports
@@ -19,20 +21,24 @@ const (
 // 1.0 names it in a since tag, which holds for everything below it.
 type Report struct {
 	// SchemaVersion is set by Finish.
-	SchemaVersion string   `json:"schema_version" class:"exact"`
-	Kind          Kind     `json:"kind" class:"exact"`
-	Model         Model    `json:"model"`
-	Settings      Settings `json:"settings"`
-	State         State    `json:"state"`
+	SchemaVersion string `json:"schema_version" class:"exact"`
+	Kind          Kind   `json:"kind" class:"exact"`
+	Model         Model  `json:"model"`
+	// Sources are the reports that a report of KindMerged joins, in the order of the jobs; empty in other kinds.
+	Sources  []Source `json:"sources" since:"1.2"`
+	Settings Settings `json:"settings"`
+	State    State    `json:"state"`
 	// Layers has one entry for each MatMul, Gemm and Float8Linear of the input model, in graph order: a node before the nodes
 	// after it, the nodes of a subgraph at the place of the node that holds it.
 	Layers []Layer `json:"layers"`
-	// Calibration is nil unless Kind is KindCalibrate.
+	// Calibration is nil unless Kind is KindCalibrate, or a source is.
 	Calibration *Calibration `json:"calibration" since:"1.1"`
-	// Verification is nil unless Kind is KindVerify.
+	// Verification is nil unless Kind is KindVerify, or a source is.
 	Verification *Verification `json:"verification" since:"1.1"`
-	Changes      []Change      `json:"changes"`
-	Warnings     []Warning     `json:"warnings"`
+	// Bench is nil unless Kind is KindBench, or a source is.
+	Bench    *Bench    `json:"bench" since:"1.2"`
+	Changes  []Change  `json:"changes"`
+	Warnings []Warning `json:"warnings"`
 	// Totals is computed by Finish.
 	Totals   Totals   `json:"totals"`
 	Volatile Volatile `json:"volatile"`
@@ -133,4 +139,6 @@ type Volatile struct {
 	Threads         int64   `json:"threads" class:"volatile"`
 	Version         string  `json:"version" class:"volatile"` // of fp8rewrite
 	GoVersion       string  `json:"go_version" class:"volatile"`
+	Card            string  `json:"card" class:"volatile" since:"1.2"`     // the GPU and its libraries; "" where there was none
+	Fallback        string  `json:"fallback" class:"volatile" since:"1.2"` // why --device auto took no GPU; "" where it took one, or was not asked to
 }

@@ -96,6 +96,9 @@ func calibrated() *report.Report {
 	r.Calibration = &report.Calibration{
 		Settings: report.CalibrationSettings{Data: "xxh64:60303ae22b998861", Steps: 3, BatchSize: 8, Rows: 20, Device: "cpu", AmaxInit: true,
 			Shard: "1/2", Ranks: 1},
+		Execution: report.Execution{Compute: "bfloat16", Placements: []report.Placement{
+			{Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"},
+			{Node: "/fc1/Gemm", Op: "Float8Linear", Layer: "fc1", Where: "bfloat16", Why: "K is 30, and float8 products want a multiple of 16"}}},
 		GradOutput: report.GradInitial,
 		Losses:     []report.Float64{2.5, 2.25, 2.125},
 		Layers:     []report.CalibratedLayer{fc1, head},
@@ -117,6 +120,7 @@ func verified() *report.Report {
 	r.Verification = &report.Verification{
 		Settings: report.VerificationSettings{Data: "xxh64:60303ae22b998861", Batches: 8, BatchSize: 8, Rows: 64, Device: "cpu", Labels: "labels",
 			Logits: "logits", Gates: []report.Gate{{Name: report.GateMaxLossIncrease, Limit: 0.01}}},
+		Execution: report.Execution{Compute: "float32"},
 		Models: []report.VerifiedModel{{
 			Recipe: "i:del,w:del,go:del h16 max", Outputs: []report.VerifiedValue{logits},
 			Layers: []report.VerifiedValue{
@@ -132,6 +136,61 @@ func verified() *report.Report {
 		},
 		Exclusion: &report.Exclusion{Layers: []string{"fc1"}, Met: true, Outputs: []report.VerifiedValue{logits}, Rewritten: metric(1.2490234375, 60)},
 	}
+	r.Finish()
+	return r
+}
+
+// parts are the three reports about one model: sample, calibrated and verified with digests that follow one another.
+func parts() []report.Part {
+	made, after, judged := sample(), calibrated(), verified()
+	final := *made.Model.Output
+	final.Name, final.SHA256 = "tiny.calibrated.onnx", "6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918"
+	after.Model.Input, after.Model.Output = *made.Model.Output, &final
+	judged.Model.Output = &final
+	return []report.Part{{Name: "verify.json", Report: judged}, {Name: "convert.json", Report: made}, {Name: "calibrate.json", Report: after}}
+}
+
+// merged is the report that joins them.
+func merged() *report.Report {
+	r, err := report.Merge(parts())
+	if err != nil {
+		panic(err) // TestMergeJoinsTheSectionsOfOneModel says what is wrong
+	}
+	r.Volatile = sample().Volatile
+	r.Finish()
+	return r
+}
+
+// benched is a report of a benchmark that uses every part of its section. Its numbers describe no real model or card.
+func benched() *report.Report {
+	r := sample()
+	r.Kind, r.Layers, r.Changes, r.Warnings = report.KindBench, nil, nil, nil
+	r.State = report.State{Calibrated: true, DelayedLayers: 2, InitializedLayers: 2}
+	number := func(f float64) *report.Float64 { return new(report.Float64(f)) }
+	r.Bench = &report.Bench{
+		Settings: report.BenchSettings{Device: "cuda:0", Runs: 30,
+			Inputs: []report.BenchInput{{Name: "hidden_states", DType: "bfloat16", Shape: []int64{2, 4096, 4096}}}},
+		Execution: report.Execution{Compute: "bfloat16", Placements: []report.Placement{{Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"}}},
+		Ceilings: []report.Ceiling{{Name: report.CeilingFloat8, Unit: "TFLOP/s", Value: 1400}, {Name: report.CeilingBFloat16, Unit: "TFLOP/s", Value: 700},
+			{Name: report.CeilingMemory, Unit: "GB/s", Value: 4200}},
+		Model: report.BenchedModel{Name: "tiny.fp8.onnx", Median: 2, Fastest: 1.875, Slowest: 2.25, FLOPs: 1.5e12, Rate: 750, WeightBytes: 1 << 24,
+			ActivationBytes: 1 << 28, Parts: []report.BenchedPart{{Name: "matmul e4m3", Steps: 2, Time: 1.5, Bytes: 2.5e8, Rate: 166.5},
+				{Name: "rms norm", Steps: 3, Time: 0.25, Bytes: 1e9, Rate: 4000}}},
+		Against: &report.BenchedModel{Name: "tiny.onnx", Median: 3, Fastest: 2.75, Slowest: 3.5, FLOPs: 1.5e12, Rate: 500, WeightBytes: 1 << 25,
+			ActivationBytes: 1 << 28},
+		Layers: []report.BenchedLayer{
+			{Name: "fc1", Tokens: 8192, OutFeatures: 4096, InFeatures: 4096, Kernel: "matmul e4m3 8192x4096x4096", Time: 0.25, Matmul: 0.21875, Rate: 1256.5,
+				Memory: 471.875, OfCeiling: number(0.8975), Against: number(0.40625), Speedup: number(1.625)},
+			{Name: "head", Tokens: 8192, OutFeatures: 64, InFeatures: 4096, Kernel: "matmul e4m3 8192x64x4096", Time: 0.0625, Matmul: 0.03125, Rate: 137.5,
+				Memory: 560, OfCeiling: number(0.098), Against: number(0.03125), Speedup: number(0.5), Keep: true},
+			{Name: "scores", Kernel: "cpu", Time: 0.5},
+		},
+		Shapes: []report.BenchedShape{{Tokens: 8192, Features: 256, Float8: 0.03125, BFloat16: 0.015625, Speedup: 0.5},
+			{Tokens: 8192, Features: 1024, Float8: 0.0625, BFloat16: 0.09375, Speedup: 1.5}},
+		Advice: &report.BenchAdvice{Keep: []string{"head"}, Exclude: []string{"head"}, MinDim: 4096, CardMinDim: 1024, Saved: 0.03125},
+	}
+	r.Volatile.Card = "NVIDIA H200, driver for CUDA 13.0, cuBLASLt 13.1.2"
+	r.Volatile.Fallback = "libcuda was not found"
 	r.Finish()
 	return r
 }

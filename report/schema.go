@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,21 +64,8 @@ func (r *Report) check(codes bool) error {
 	if !codes {
 		return nil
 	}
-	switch {
-	case r.Kind != KindConvert && r.Kind != KindCalibrate && r.Kind != KindVerify:
-		return fmt.Errorf("kind is %q, want %q, %q or %q", cutMiddle(string(r.Kind), 40), KindConvert, KindCalibrate, KindVerify)
-	case (r.Kind == KindVerify) != (r.Verification != nil):
-		return fmt.Errorf("kind is %q, and a report has a verification where its kind is %q alone", r.Kind, KindVerify)
-	case (r.Kind == KindCalibrate) != (r.Calibration != nil):
-		return fmt.Errorf("kind is %q, and a report has a calibration where its kind is %q alone", r.Kind, KindCalibrate)
-	case r.Calibration != nil:
-		if err := r.Calibration.check(); err != nil {
-			return fmt.Errorf("calibration: %w", err)
-		}
-	case r.Verification != nil:
-		if err := r.Verification.check(); err != nil {
-			return fmt.Errorf("verification: %w", err)
-		}
+	if err := r.checkSections(); err != nil {
+		return err
 	}
 	for i, c := range r.Changes {
 		if !listed(Changes(), c.Code) {
@@ -91,6 +79,56 @@ func (r *Report) check(codes bool) error {
 	}
 	if !reflect.DeepEqual(totals(r.Layers), r.Totals) {
 		return fmt.Errorf("the totals are not the sums of the layers")
+	}
+	return nil
+}
+
+// jobs are the kinds of report that a job makes, in the order in which the jobs follow one another.
+func jobs() []Kind { return []Kind{KindConvert, KindCalibrate, KindVerify, KindBench} }
+
+// checkSections holds the kind of a report against the sections it has.
+func (r *Report) checkSections() error {
+	has := map[Kind]bool{r.Kind: true}
+	switch {
+	case r.Kind == KindMerged:
+		last := -1
+		for i, s := range r.Sources {
+			at := slices.Index(jobs(), s.Kind)
+			if at < 0 {
+				return fmt.Errorf("sources[%d]: kind is %q, want one of %q", i, cutMiddle(string(s.Kind), 40), jobs())
+			}
+			if at <= last {
+				return fmt.Errorf("sources[%d]: a report of kind %q, and the jobs stand in order and once", i, s.Kind)
+			}
+			last, has[s.Kind] = at, true
+		}
+	case !slices.Contains(jobs(), r.Kind):
+		return fmt.Errorf("kind is %q, want one of %q", cutMiddle(string(r.Kind), 40), append(jobs(), KindMerged))
+	case len(r.Sources) > 0:
+		return fmt.Errorf("kind is %q, and a report has sources where its kind is %q alone", r.Kind, KindMerged)
+	}
+	for _, section := range []struct {
+		kind  Kind
+		there bool
+	}{{KindCalibrate, r.Calibration != nil}, {KindVerify, r.Verification != nil}, {KindBench, r.Bench != nil}} {
+		if has[section.kind] != section.there {
+			return fmt.Errorf("kind is %q, and a report has the section of %q where its kind, or that of a source, is that", r.Kind, section.kind)
+		}
+	}
+	if c := r.Calibration; c != nil {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("calibration: %w", err)
+		}
+	}
+	if v := r.Verification; v != nil {
+		if err := v.check(); err != nil {
+			return fmt.Errorf("verification: %w", err)
+		}
+	}
+	if b := r.Bench; b != nil {
+		if err := b.check(); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
 	}
 	return nil
 }

@@ -102,6 +102,7 @@ func TestTheDocumentedSchemaIsTheSchema(t *testing.T) {
 		"example":  "```json\n" + string(encode(t, sample())) + "```\n",
 		"section":  "```json\n" + string(encode(t, calibrated())) + "```\n",
 		"verified": "```json\n" + string(encode(t, verified())) + "```\n",
+		"benched":  "```json\n" + string(encode(t, benched())) + "```\n",
 	} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->"
 		i, j := strings.Index(text, begin), strings.Index(text, end)
@@ -147,6 +148,7 @@ func described(path string) (name string, first bool) {
 	for _, same := range []struct{ name, first, others string }{
 		{"model.*.", "model.input.", "model.output."},
 		{"calibration.layers[].*.", "calibration.layers[].input.", "calibration.layers[].weight."},
+		{"bench.*.", "bench.model.", "bench.against."},
 		{"verification.models[].*[].", "verification.models[].outputs[].", "verification.models[].layers[]."},
 		{"verification.models[].*.", "verification.models[].original.", "verification.models[].rewritten."},
 	} {

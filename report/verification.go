@@ -4,7 +4,8 @@ import "fmt"
 
 // Verification is what `fp8rewrite verify` found: the section of a report of KindVerify.
 type Verification struct {
-	Settings VerificationSettings `json:"settings"`
+	Settings  VerificationSettings `json:"settings"`
+	Execution Execution            `json:"execution" since:"1.2"`
 	// Models has one entry for each rewritten model that was compared with the original.
 	Models []VerifiedModel `json:"models"`
 	// Sensitivity ranks the layers by what each alone costs, the most expensive first; empty where that was not asked for.

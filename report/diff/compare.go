@@ -18,8 +18,8 @@ type differ struct {
 	kinds     map[string]Kind
 	lists     map[string]list
 	fields    map[reflect.Type][]field
-	minor     int // of the older schema version
-	rounded   bool
+	minor     int  // of the older schema version
+	elsewhere bool // the two ran on different devices
 	findings  []Finding
 }
 
@@ -36,9 +36,25 @@ func newDiffer(old, new *report.Report, t Tolerances) *differ {
 	for name, c := range classesByName() {
 		d.tolerance[name] = t.of(c)
 	}
-	// Another device stores scales that differ in their last bits, and with them every byte sum of the file.
-	d.rounded = old.Calibration != nil && new.Calibration != nil && old.Calibration.Settings.Device != new.Calibration.Settings.Device
+	was, is := devices(old), devices(new)
+	for i := range was {
+		d.elsewhere = d.elsewhere || was[i] != "" && is[i] != "" && was[i] != is[i]
+	}
 	return d
+}
+
+// devices are what ran the calibration, the verification and the measurement; "" for those that a report has not.
+func devices(r *report.Report) (names [3]string) {
+	if r.Calibration != nil {
+		names[0] = r.Calibration.Settings.Device
+	}
+	if r.Verification != nil {
+		names[1] = r.Verification.Settings.Device
+	}
+	if r.Bench != nil {
+		names[2] = r.Bench.Settings.Device
+	}
+	return names
 }
 
 // minor is the part of a version behind the dot. Decode has checked it; of a report that was not decoded everything is compared.
@@ -94,6 +110,9 @@ func (d *differ) value(a, b reflect.Value, at *place, f field) {
 		switch {
 		case a.IsNil() && b.IsNil():
 		case a.IsNil() || b.IsNil():
+			if at.parent == nil { // the section of a merged report: its sources say so
+				return
+			}
 			kind := d.kindAt(at.pattern())
 			if f.class == "tolerant" || a.Type() == reflect.TypeFor[*report.QuantScale]() || a.Type() == reflect.TypeFor[*report.TaskMetric]() {
 				kind = FigureChanged
@@ -138,7 +157,7 @@ func (d *differ) exactList(a, b reflect.Value, at *place) {
 		same = a.Index(i).Equal(b.Index(i))
 	}
 	if !same {
-		d.add(d.kindAt(at.pattern()), at, text(a), text(b), "")
+		d.add(d.exactKind(at), at, text(a), text(b), "")
 	}
 }
 
@@ -159,8 +178,12 @@ func (d *differ) leaf(a, b reflect.Value, at *place, f field) {
 func (d *differ) exactKind(at *place) Kind {
 	pattern := at.pattern()
 	kind := d.kindAt(pattern)
-	if d.rounded && kind == OutputChanged && (pattern == "model.output.sha256" || pattern == "model.output.external_files[].xxh64") {
+	switch {
+	// Another device stores scales that differ in their last bits, and with them every byte sum of the file.
+	case d.elsewhere && kind == OutputChanged && (strings.Contains(pattern, "sha256") || strings.HasSuffix(pattern, ".xxh64")):
 		return OutputRounded
+	case d.elsewhere && kind == PlacementChanged:
+		return DeviceChanged
 	}
 	return kind
 }

@@ -30,6 +30,8 @@ const (
 	ValueRemoved       Kind = "value-removed"
 	ValueAdded         Kind = "value-added"
 	OutputChanged      Kind = "output-changed"
+	SectionRemoved     Kind = "section-removed"
+	SectionAdded       Kind = "section-added"
 	LayerRenamed       Kind = "layer-renamed"
 	ReasonChanged      Kind = "reason-changed"
 	LayerChanged       Kind = "layer-changed"
@@ -37,6 +39,8 @@ const (
 	OrderChanged       Kind = "order-changed"
 	GateMet            Kind = "gate-met"
 	ExclusionChanged   Kind = "exclusion-changed"
+	AdviceChanged      Kind = "advice-changed"
+	PlacementChanged   Kind = "placement-changed"
 	ModelChangeAdded   Kind = "change-added"
 	ModelChangeRemoved Kind = "change-removed"
 	ModelChangeDiffers Kind = "change-changed"
@@ -76,6 +80,8 @@ func Kinds() []KindInfo {
 		{ValueRemoved, Error, "the output or recipe is in the old report only"},
 		{ValueAdded, Error, "the output or recipe is in the new report only"},
 		{OutputChanged, Error, "the output model differs"},
+		{SectionRemoved, Error, "what a job said is in the old report only"},
+		{SectionAdded, Warning, "what a job said is in the new report only"},
 		{LayerRenamed, Warning, "the layer has another name; its weight is the same"},
 		{ReasonChanged, Warning, "the decision about the layer is the same, for another reason"},
 		{LayerChanged, Warning, "the layer differs in something else than its decision, weight and figures"},
@@ -83,6 +89,8 @@ func Kinds() []KindInfo {
 		{OrderChanged, Warning, "the same entries stand in another order"},
 		{GateMet, Warning, "a gate that was not met is met"},
 		{ExclusionChanged, Warning, "the proposal of layers to exclude differs"},
+		{AdviceChanged, Warning, "the advice of a measurement differs"},
+		{PlacementChanged, Warning, "a node ran elsewhere, or as another type"},
 		{ModelChangeAdded, Warning, "a change to the model is in the new report only"},
 		{ModelChangeRemoved, Warning, "a change to the model is in the old report only"},
 		{ModelChangeDiffers, Warning, "a change to the model is described otherwise"},
@@ -104,6 +112,7 @@ func kindsByPath() map[string]Kind {
 		"schema_version": SchemaChanged, "kind": KindMismatch,
 		"model.input": ModelChanged, "model.input.name": FileRenamed,
 		"model.output": OutputChanged, "model.output.name": FileRenamed,
+		"sources":  OutputChanged,
 		"settings": SettingChanged, "state": StateChanged,
 		"layers": LayerChanged, "layers[].decision": DecisionChanged, "layers[].rule": ReasonChanged, "layers[].reason": ReasonChanged,
 		"layers[].weight_xxh64": WeightChanged, "layers[].shape": WeightChanged, "layers[].dtype_before": WeightChanged,
@@ -111,6 +120,7 @@ func kindsByPath() map[string]Kind {
 		"layers[].saturated": CountChanged, "layers[].flushed": CountChanged,
 		"calibration.settings": SettingChanged, "calibration.settings.data": DataChanged,
 		"calibration.settings.device": DeviceChanged, "calibration.settings.ranks": DeviceChanged,
+		"calibration.execution": PlacementChanged, "verification.execution": PlacementChanged, "bench.execution": PlacementChanged,
 		"calibration.grad_output": StateChanged,
 		"calibration.layers":      LayerChanged, "calibration.layers[].initialized": StateChanged, "calibration.layers[].steps_run": CountChanged,
 		"calibration.layers[].input.elements": CountChanged, "calibration.layers[].input.nonfinite": CountChanged,
@@ -124,6 +134,10 @@ func kindsByPath() map[string]Kind {
 		"verification.models[].layers": LayerChanged, "verification.models[].layers[].elements": CountChanged,
 		"verification.models[].original": CountChanged, "verification.models[].rewritten": CountChanged,
 		"verification.models[].failures": GateFailed, "verification.sensitivity": LayerChanged, "verification.exclusion": ExclusionChanged,
+		"bench":          LayerChanged,
+		"bench.settings": SettingChanged, "bench.settings.data": DataChanged, "bench.settings.device": DeviceChanged, "bench.ceilings": SettingChanged,
+		"bench.model": CountChanged, "bench.model.name": FileRenamed, "bench.against": CountChanged, "bench.against.name": FileRenamed,
+		"bench.layers": LayerChanged, "bench.layers[].keep": AdviceChanged, "bench.shapes": SettingChanged, "bench.advice": AdviceChanged,
 		"changes": ModelChangeDiffers, "warnings": WarningChanged, "totals": TotalsChanged,
 	}
 }

@@ -26,6 +26,7 @@ func lists() map[string]list {
 	}
 	inGraph, byName := []string{"name", "graph"}, []string{"name"}
 	values := list{passes: [][]string{byName}, added: ValueAdded, removed: ValueRemoved, ordered: true}
+	placements := list{passes: [][]string{{"layer", "node", "op"}}}
 	return map[string]list{
 		"layers":                         layers(inGraph, byName, []string{"weight_xxh64", "shape", "graph"}, []string{"weight_xxh64", "shape"}),
 		"calibration.layers":             layers(inGraph, byName),
@@ -34,17 +35,27 @@ func lists() map[string]list {
 		"verification.models[].outputs":  values,
 		"verification.models[].failures": {passes: [][]string{{"gate", "subject"}}, added: GateFailed, removed: GateMet},
 		// The order of these follows from figures that are compared.
-		"verification.sensitivity":       {passes: [][]string{byName}, added: LayerAdded, removed: LayerRemoved},
-		"verification.settings.gates":    {passes: [][]string{byName}},
-		"verification.exclusion.outputs": {passes: [][]string{byName}},
-		"changes":                        {passes: [][]string{{"code", "subject"}}, added: ModelChangeAdded, removed: ModelChangeRemoved, ordered: true},
-		"warnings":                       {passes: [][]string{{"code", "subject"}}, added: WarningAdded, removed: WarningRemoved, ordered: true},
-		"model.input.opsets":             {passes: [][]string{{"domain"}}, ordered: true},
-		"model.output.opsets":            {passes: [][]string{{"domain"}}, ordered: true},
-		"model.input.external_files":     {passes: [][]string{byName}, ordered: true},
-		"model.output.external_files":    {passes: [][]string{byName}, ordered: true},
-		"totals.rules":                   {passes: [][]string{{"code"}}},
-		"totals.reasons":                 {passes: [][]string{{"code"}}},
+		"verification.sensitivity":          {passes: [][]string{byName}, added: LayerAdded, removed: LayerRemoved},
+		"verification.settings.gates":       {passes: [][]string{byName}},
+		"verification.exclusion.outputs":    {passes: [][]string{byName}},
+		"calibration.execution.placements":  placements,
+		"verification.execution.placements": placements,
+		"bench.execution.placements":        placements,
+		"bench.settings.inputs":             {passes: [][]string{byName}},
+		"bench.ceilings":                    {passes: [][]string{byName}},
+		"bench.model.parts":                 {passes: [][]string{byName}},
+		"bench.against.parts":               {passes: [][]string{byName}},
+		"bench.layers":                      layers(byName),
+		"bench.shapes":                      {passes: [][]string{{"tokens", "features"}}},
+		"sources":                           {passes: [][]string{{"kind"}}, added: SectionAdded, removed: SectionRemoved},
+		"changes":                           {passes: [][]string{{"code", "subject"}}, added: ModelChangeAdded, removed: ModelChangeRemoved, ordered: true},
+		"warnings":                          {passes: [][]string{{"code", "subject"}}, added: WarningAdded, removed: WarningRemoved, ordered: true},
+		"model.input.opsets":                {passes: [][]string{{"domain"}}, ordered: true},
+		"model.output.opsets":               {passes: [][]string{{"domain"}}, ordered: true},
+		"model.input.external_files":        {passes: [][]string{byName}, ordered: true},
+		"model.output.external_files":       {passes: [][]string{byName}, ordered: true},
+		"totals.rules":                      {passes: [][]string{{"code"}}},
+		"totals.reasons":                    {passes: [][]string{{"code"}}},
 	}
 }
 
@@ -61,7 +72,7 @@ func (d *differ) list(a, b reflect.Value, at *place) {
 	pairs, partnerOf := match(a, b, l)
 	added, removed := l.added, l.removed
 	if added == "" {
-		added, removed = d.kindAt(pattern), d.kindAt(pattern)
+		added, removed = d.exactKind(at), d.exactKind(at)
 	}
 	last, moved := -1, -1
 	for i := range a.Len() {

@@ -17,6 +17,9 @@ const (
 	ClassShare    FieldClass = "share"
 	ClassError    FieldClass = "error"
 	ClassCount    FieldClass = "count"
+	ClassTime     FieldClass = "time"
+	ClassRate     FieldClass = "rate"
+	ClassOutlier  FieldClass = "outlier"
 )
 
 // Tolerance is how far two figures of a class may be apart: |a−b| ≤ max(Abs, Rel·max(|a|,|b|)).
@@ -40,6 +43,9 @@ func DefaultTolerances() Tolerances {
 		{ClassShare, 0, 1e-3},
 		{ClassError, 5e-2, 1e-6},
 		{ClassCount, 1e-2, 2},
+		{ClassTime, 0.25, 0.01}, // milliseconds, on a machine that others may use too
+		{ClassRate, 0.25, 0},
+		{ClassOutlier, 0.9, 1},
 	}
 }
 
@@ -107,6 +113,10 @@ func classesByName() map[string]FieldClass {
 		"losses": ClassLoss, "loss": ClassLoss, "perplexity": ClassLoss, "loss_increase": ClassLoss, "value": ClassLoss,
 		"saturation_rate": ClassShare, "flush_rate": ClassShare, "cosine": ClassShare, "accuracy": ClassShare,
 		"max_abs_error": ClassError,
-		"saturated":     ClassCount, "flushed": ClassCount, "nonfinite": ClassCount, "correct": ClassCount,
+		"median_ms":     ClassTime, "fastest_ms": ClassTime, "slowest_ms": ClassOutlier, "ms": ClassTime, "product_ms": ClassTime,
+		"against_ms": ClassTime, "float8_ms": ClassTime, "bfloat16_ms": ClassTime, "saved_ms": ClassTime,
+		"rate": ClassRate, "tflops": ClassRate, "gbs": ClassRate, "of_ceiling": ClassRate, "speedup": ClassRate,
+		"flops": ClassCount, "bytes": ClassCount,
+		"saturated": ClassCount, "flushed": ClassCount, "nonfinite": ClassCount, "correct": ClassCount,
 	}
 }
