@@ -38,10 +38,13 @@ func Table(w io.Writer, r *report.Report, o Options) error {
 		rows = o.calibration
 	case r.Verification != nil:
 		rows = o.verification
+	case r.Bench != nil:
+		rows = o.benchmark
 	}
 	if err := rows(&b, r); err != nil {
 		return fmt.Errorf("report: table: %w", err)
 	}
+	o.elsewhere(&b, r)
 	o.reasons(&b, r)
 	if len(r.Changes) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", o.paint(bold, "Changes to the model"))
@@ -68,6 +71,10 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	recipes := r.Verification != nil && len(r.Verification.Models) > 1 // made on the way, and not kept
 	switch {
 	case recipes:
+	case r.Bench != nil:
+		if a := r.Bench.Against; a != nil {
+			names += " against " + safe(a.Name, maxName)
+		}
 	case out == nil:
 		names += " (no output)"
 	default:
