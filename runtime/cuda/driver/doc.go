@@ -17,5 +17,6 @@
 //	})
 //
 // Nothing is opened before [Find] or [Load] is called. [Driver] is the seam for another way to the same functions; the one that [Load]
-// gives opens the library while the program runs, needs no cgo, and starts on machines without a GPU.
+// gives opens the library while the program runs, needs no cgo, and starts on machines without a GPU. Package cu, beneath this one, has
+// the other, for programs built with the tag cu, and chooses.
 package driver
