@@ -17,6 +17,9 @@ const (
 )
 
 func (o Options) paint(p paint, s string) string {
+	if o.marked != nil && p == bold {
+		return heading + s
+	}
 	if !o.Color || s == "" || p == "" {
 		return s
 	}

@@ -17,6 +17,8 @@ type Options struct {
 	// All gives each layer a row and each kept layer a sentence. Without it, layers that have no weight and share a reason become
 	// one row where they are more than a few, and only the first few sentences of a reason are shown.
 	All bool
+
+	marked *marked // where the Markdown form goes; nil for the table
 }
 
 const (
@@ -31,32 +33,8 @@ const (
 // then whole columns left out, which a line below the table says.
 func Table(w io.Writer, r *report.Report, o Options) error {
 	var b strings.Builder
-	o.head(&b, r)
-	rows := o.layers
-	switch {
-	case r.Calibration != nil:
-		rows = o.calibration
-	case r.Verification != nil:
-		rows = o.verification
-	case r.Bench != nil:
-		rows = o.benchmark
-	}
-	if err := rows(&b, r); err != nil {
+	if err := o.write(&b, r); err != nil {
 		return fmt.Errorf("report: table: %w", err)
-	}
-	o.elsewhere(&b, r)
-	o.reasons(&b, r)
-	if len(r.Changes) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", o.paint(bold, "Changes to the model"))
-		for _, c := range r.Changes {
-			o.item(&b, string(c.Code), "", c.Sentence)
-		}
-	}
-	if len(r.Warnings) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", o.paint(bold, "Warnings"))
-		for _, c := range r.Warnings {
-			o.item(&b, string(c.Code), yellow, c.Sentence)
-		}
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("report: write: %w", err)
@@ -64,14 +42,67 @@ func Table(w io.Writer, r *report.Report, o Options) error {
 	return nil
 }
 
+// write writes all parts of the report.
+func (o Options) write(b *strings.Builder, r *report.Report) error {
+	o.head(b, r)
+	sections := o.sections(r)
+	for _, s := range sections {
+		if len(sections) > 1 {
+			fmt.Fprintf(b, "\n%s\n", o.paint(bold, s.title))
+		}
+		if err := s.write(b, r); err != nil {
+			return err
+		}
+	}
+	o.elsewhere(b, r)
+	o.reasons(b, r)
+	if len(r.Changes) > 0 {
+		fmt.Fprintf(b, "\n%s\n", o.paint(bold, "Changes to the model"))
+		for _, c := range r.Changes {
+			o.item(b, string(c.Code), "", c.Sentence)
+		}
+	}
+	if len(r.Warnings) > 0 {
+		fmt.Fprintf(b, "\n%s\n", o.paint(bold, "Warnings"))
+		for _, c := range r.Warnings {
+			o.item(b, string(c.Code), yellow, c.Sentence)
+		}
+	}
+	return nil
+}
+
+// section is what one job has to say.
+type section struct {
+	title string
+	write func(*strings.Builder, *report.Report) error
+}
+
+// sections are those that a report has, in the order of the jobs.
+func (o Options) sections(r *report.Report) []section {
+	var s []section
+	if len(r.Layers) > 0 || r.Calibration == nil && r.Verification == nil && r.Bench == nil {
+		s = append(s, section{"Conversion", o.layers})
+	}
+	if r.Calibration != nil {
+		s = append(s, section{"Calibration", o.calibration})
+	}
+	if r.Verification != nil {
+		s = append(s, section{"Verification", o.verification})
+	}
+	if r.Bench != nil {
+		s = append(s, section{"Benchmark", o.benchmark})
+	}
+	return s
+}
+
 // head writes what went in, what came out and how.
 func (o Options) head(b *strings.Builder, r *report.Report) {
 	in, out := &r.Model.Input, r.Model.Output
 	names, opset, ir, bytes := safe(in.Name, maxName), count(in.Opset), count(in.IRVersion), size(in.Bytes)
-	recipes := r.Verification != nil && len(r.Verification.Models) > 1 // made on the way, and not kept
+	recipes := r.Kind == report.KindVerify && r.Verification != nil && len(r.Verification.Models) > 1 // made on the way, and not kept
 	switch {
 	case recipes:
-	case r.Bench != nil:
+	case r.Kind == report.KindBench && r.Bench != nil:
 		if a := r.Bench.Against; a != nil {
 			names += " against " + safe(a.Name, maxName)
 		}
@@ -167,6 +198,11 @@ func (o Options) sheet(b *strings.Builder, cols []column, rows []row, footer []s
 	titles := make([]string, len(cols))
 	for i, c := range cols {
 		titles[i] = c.title
+	}
+	if o.marked != nil {
+		o.marked.text(b)
+		o.marked.sheet(cols, titles, rows, footer)
+		return nil
 	}
 	g := grid{titles: pick(titles, bold), footer: pick(footer, bold)}
 	for _, c := range shown {
@@ -409,6 +445,11 @@ func plural(n int64) string {
 // item writes one line of a list: a code and a sentence.
 func (o Options) item(b *strings.Builder, code string, p paint, text string) {
 	code = word(code)
+	if o.marked != nil {
+		o.marked.text(b)
+		o.marked.item(code, line(text))
+		return
+	}
 	text = wrap("  "+code+": "+line(text), o.Width, "    ")
 	if p != "" && o.Color {
 		text = strings.Replace(text, code, o.paint(p, code), 1)
