@@ -1,4 +1,4 @@
-.PHONY: exhaustive generate-asm venvs interop corpus conformance
+.PHONY: exhaustive generate-asm generate-ptx venvs interop corpus conformance
 
 # Casts all 2^32 float32 inputs in every format; about 12 minutes of processor time on two cores.
 exhaustive:
@@ -9,6 +9,15 @@ generate-asm:
 	cd float8/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
 	cd runtime/cpu/gemm/internal/asmgen && go run . -out ../../kernels_amd64.s -arm64 ../../kernels_arm64.s
 	cd runtime/cpu/vec/internal/asmgen && go run . -out ../../kernels_amd64.s
+
+# Writes the PTX of runtime/cuda/kernels from its CUDA sources, with NVRTC 12.1, which needs no GPU. It is that in the folder which
+# FP8REWRITE_NVRTC names, else the one that the Python registry has.
+NVRTC = .venv-nvrtc/nvidia/cuda_nvrtc/lib
+generate-ptx: $(if $(FP8REWRITE_NVRTC),,$(NVRTC))
+	FP8REWRITE_NVRTC=$(or $(FP8REWRITE_NVRTC),$(CURDIR)/$(NVRTC)) go generate ./runtime/cuda/kernels
+
+$(NVRTC):
+	python3 -m pip install --quiet --disable-pip-version-check --no-deps --target .venv-nvrtc nvidia-cuda-nvrtc-cu12==12.1.105
 
 # Pythons with pinned packages: the newest onnx and ONNX Runtime; ONNX Runtime 1.21, which needs Python 3.10 to 3.13 and is left out
 # aloud where it does not install; and the onnx whose node tests the CPU engine runs.

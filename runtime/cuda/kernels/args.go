@@ -70,6 +70,7 @@ type chainArgs struct {
 	in              [chainInputs]chainInput
 	step            [chainSteps]chainStep
 	dim             [rank]int64
+	codeLd          int64
 	y, codes        driver.Ptr
 	scale, amax     driver.Ptr
 	steps           int32

@@ -21,9 +21,10 @@ type Attention struct {
 	Offset                                 int64 // usually Keys - Queries, what a cache holds
 }
 
-// TensorCores reports whether the fast kernel takes it: bfloat16, heads of 64 or 128, every address and stride a multiple of 16 bytes.
+// TensorCores reports whether a fast kernel takes it: bfloat16, heads of 64 or 128, every address and stride a multiple of 16 bytes, a
+// scale above zero. Of these, heads of 128 without a mask have a faster one yet on cards of compute capability 9.0.
 func (a Attention) TensorCores() bool {
-	if a.T != BF16 || a.Head != 64 && a.Head != 128 {
+	if a.T != BF16 || a.Head != 64 && a.Head != 128 || !(a.Scale > 0) {
 		return false
 	}
 	for _, p := range []driver.Ptr{a.Q, a.K, a.V, a.O} {
@@ -43,6 +44,16 @@ func (a Attention) TensorCores() bool {
 
 // Attend computes attention without scores in memory. A query that sees no key gets zeros.
 func (s *Set) Attend(a Attention, stream driver.Stream) error {
+	return s.attend(a, s.hopper() && a.TensorCores() && a.Head == 128 && a.Mask.P == 0, stream)
+}
+
+// What a block of the kernel for compute capability 9.0 takes: see attention_sm90a.cu.
+const (
+	hopperRows   = 128
+	hopperShared = 5*hopperRows*256 + 64 + 1024
+)
+
+func (s *Set) attend(a Attention, hopper bool, stream driver.Stream) error {
 	if a.T != F32 && a.T != BF16 {
 		return &TypeError{"attention", "input", a.T}
 	}
@@ -60,11 +71,19 @@ func (s *Set) Attend(a Attention, stream driver.Stream) error {
 	if a.TensorCores() {
 		name, tile, block = fmt.Sprintf("attention_mma_%d_bf16", a.Head), 64, 128
 	}
-	tiles := (a.Queries + tile - 1) / tile
-	if tiles > math.MaxInt32 {
-		return &SizeError{"attention", "number of queries", fmt.Sprint(a.Queries), "fewer than 2^34"}
+	if hopper {
+		name, tile, block = "attention_hopper_128_bf16", hopperRows, 384
 	}
-	l := driver.Launch{Grid: [3]uint32{uint32(tiles), uint32(a.Heads), uint32(a.Batch)}, Block: [3]uint32{block, 1, 1}, Stream: stream}
+	tiles := (a.Queries + tile - 1) / tile
+	grid, shared := [3]uint32{uint32(tiles), uint32(a.Heads), uint32(a.Batch)}, 0
+	if hopper {
+		tiles *= a.Heads * a.Batch
+		grid, shared = [3]uint32{uint32(tiles), 1, 1}, hopperShared
+	}
+	if tiles > math.MaxInt32 {
+		return &SizeError{"attention", "number of tiles of queries", fmt.Sprint(tiles), "fewer than 2^31"}
+	}
+	l := driver.Launch{Grid: grid, Block: [3]uint32{block, 1, 1}, Shared: shared, Stream: stream}
 	return launch(s, name, l, &attentionArgs{q: a.Q, k: a.K, v: a.V, o: a.O, mask: a.Mask.P, qStride: a.QStrides, kStride: a.KStrides,
 		vStride: a.VStrides, oStride: a.OStrides, maskStride: a.Mask.Strides, queries: a.Queries, keys: a.Keys, offset: a.Offset,
 		heads: int32(a.Heads), kvHeads: int32(a.KVHeads), head: int32(a.Head), causal: flag(a.Causal), maskType: a.Mask.T, scale: a.Scale})

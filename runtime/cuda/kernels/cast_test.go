@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/fp8rewrite/fp8rewrite/float8"
@@ -254,25 +255,47 @@ func TestConvert(t *testing.T) {
 func TestScalesAreThoseOfPackageScaling(t *testing.T) {
 	onGPU(t, func(g *gpu) {
 		amaxes := []float32{0, 1, 448, 1e-13, 1e-30, 3e38, float32(math.Inf(1)), float32(math.NaN()), 1e-45}
+		for e := -149; e <= 127; e++ { // powers of two and their neighbours
+			p := float32(math.Ldexp(1, e))
+			amaxes = append(amaxes, math.Nextafter32(p, 0), p, math.Nextafter32(p, 1e38), 1.5*p)
+		}
 		for range 5000 {
 			amaxes = append(amaxes, float32(math.Exp(g.rnd.NormFloat64()*10)))
 		}
 		n := int64(len(amaxes))
-		for _, r := range []scaling.Recipe{{}, {Margin: 3}, {PowerOfTwo: true}, {Margin: 1, PowerOfTwo: true}} {
+		for i, r := range []scaling.Recipe{{}, {Margin: 3}, {PowerOfTwo: true}, {Margin: 1, PowerOfTwo: true}, {}, {PowerOfTwo: true}, {Margin: 32}} {
+			formatMax := float32(448)
+			if i >= 4 {
+				formatMax = 57344
+			}
 			old := make([]float32, n)
 			for i := range old {
 				old[i] = 5
 			}
 			scale, inverse := g.put(bits(F32, old)), g.alloc(4*n)
 			g.must(g.Scales(scale, inverse, g.put(bits(F32, amaxes)), n,
-				ScaleRule{FormatMax: 448, Epsilon: scaling.Epsilon, Margin: r.Margin, PowerOfTwo: r.PowerOfTwo}, 0))
+				ScaleRule{FormatMax: formatMax, Epsilon: scaling.Epsilon, Margin: r.Margin, PowerOfTwo: r.PowerOfTwo}, 0))
 			want, wantInverse := make([]float32, n), make([]float32, n)
 			for i, a := range amaxes {
-				s := r.Scale(448, a, 5)
+				s := r.Scale(formatMax, a, 5)
 				want[i], wantInverse[i] = float32(s), float32(s.Dequant())
 			}
 			g.sameBits(fmt.Sprintf("scales %+v", r), F32, g.get(scale, 4*n), want)
 			g.sameBits(fmt.Sprintf("inverses %+v", r), F32, g.get(inverse, 4*n), wantInverse)
+		}
+	})
+}
+
+func TestPreloadLoadsAllOfASource(t *testing.T) {
+	onGPU(t, func(g *gpu) {
+		g.must(g.Preload("attention"))
+		for name, e := range g.entries {
+			if strings.HasPrefix(e.Module, "attention") && g.ready[name] == nil {
+				g.Errorf("kernel %q of module %q is not loaded", name, e.Module)
+			}
+		}
+		if g.hopper() != (g.entries["attention_hopper_128_bf16"].Hopper) {
+			g.Errorf("on a card of capability %d.%d: kernel for 9.0 in the set: %t", g.c.Info().Major, g.c.Info().Minor, !g.hopper())
 		}
 	})
 }

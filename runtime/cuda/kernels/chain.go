@@ -106,16 +106,13 @@ type Chain struct {
 	Steps  []Step
 	Y      driver.Ptr // contiguous; may be 0, and may be an input that is contiguous too
 	T      Type       // of the output: F32, F16, BF16, or Bool
-	Codes  Codes      // Ld is not used
+	Codes  Codes      // rows of codes are as long as the last dimension
 }
 
 // Chain runs a program over every element. At most 6 inputs and 24 steps fit, and five dimensions that cannot be joined.
 func (s *Set) Chain(c Chain, stream driver.Stream) error {
 	if c.T.suffix() == "" && c.T != Bool {
 		return &TypeError{"chain", "output", c.T}
-	}
-	if c.Codes.To != 0 && c.Codes.Format.format() == "" {
-		return &TypeError{"chain", "codes", c.Codes.Format}
 	}
 	if len(c.Inputs) < 1 || len(c.Inputs) > chainInputs || len(c.Steps) > chainSteps {
 		return &SizeError{"chain", "number of inputs and steps", fmt.Sprintf("%d and %d", len(c.Inputs), len(c.Steps)),
@@ -124,7 +121,7 @@ func (s *Set) Chain(c Chain, stream driver.Stream) error {
 	if product(c.Dims) == 0 {
 		return nil
 	}
-	strides := make([][]int64, len(c.Inputs), len(c.Inputs)+1)
+	strides := make([][]int64, len(c.Inputs))
 	for i, in := range c.Inputs {
 		switch in.T {
 		case F32, F16, BF16, Bool, I32, I64:
@@ -136,12 +133,37 @@ func (s *Set) Chain(c Chain, stream driver.Stream) error {
 		}
 		strides[i] = in.Strides
 	}
-	// The output takes part, so that dimensions are joined only where it is contiguous too, which it always is.
-	dims, joined := collapse(c.Dims, append(strides, Strides(c.Dims))...)
+	cols := int64(1)
+	if len(c.Dims) > 0 {
+		cols = c.Dims[len(c.Dims)-1]
+	}
+	ld, err := c.Codes.check("chain", cols)
+	if err != nil {
+		return err
+	}
+	// The codes take part, so that rows are joined to one only where they are contiguous, as the output always is. Where they are not, the
+	// last dimension stays, even if it is 1.
+	dims, joined := c.Dims, strides
+	if ld == cols {
+		dims, joined = collapse(dims, strides...)
+	} else {
+		outer := make([][]int64, len(strides))
+		for i, s := range strides {
+			outer[i] = s[:len(s)-1]
+		}
+		dims, joined = collapse(dims[:len(dims)-1], outer...)
+		dims = append(dims, cols)
+		for i, s := range strides {
+			joined[i] = append(joined[i], s[len(s)-1])
+		}
+	}
+	if ld == cols {
+		ld = dims[len(dims)-1]
+	}
 	if len(dims) > rank {
 		return &SizeError{"chain", "number of dimensions", fmt.Sprint(len(dims)), fmt.Sprintf("at most %d that cannot be joined", rank)}
 	}
-	a := &chainArgs{dim: five(dims, 1), y: c.Y, codes: c.Codes.To, scale: c.Codes.Scale, amax: c.Codes.Amax, steps: int32(len(c.Steps)),
+	a := &chainArgs{dim: five(dims, 1), codeLd: ld, y: c.Y, codes: c.Codes.To, scale: c.Codes.Scale, amax: c.Codes.Amax, steps: int32(len(c.Steps)),
 		outType: c.T, format: c.Codes.Format}
 	for i, in := range c.Inputs {
 		a.in[i] = chainInput{p: in.P, stride: five(joined[i], 0), typ: in.T}

@@ -90,6 +90,9 @@ func apply(op Op, x, z float64) float64 {
 	case OpRound:
 		return math.RoundToEven(x)
 	case OpSign:
+		if x != x {
+			return x
+		}
 		return truth(x > 0) - truth(x < 0)
 	case OpNot:
 		return truth(x == 0)
@@ -216,6 +219,12 @@ func TestChains(t *testing.T) {
 				}
 				g.near(what, y, want, tol)
 				g.sameCodes(what, ch.Codes, y, 21, row)
+				// Without the output, and in rows that end on 16.
+				q := g.codes(E4M3, n/row*(row+16), 21)
+				q.Ld = (row + 15) / 16 * 16
+				ch.Y, ch.Codes = 0, q
+				g.must(g.Chain(ch, 0))
+				g.sameCodes(what+" codes alone", q, y, 21, row)
 			}
 		}
 	})
@@ -242,6 +251,7 @@ func TestChainInPlaceAndBoolean(t *testing.T) {
 			{Dims: []int64{4}, T: F32, Inputs: in, Steps: []Step{{Op: 99}}},
 			{Dims: []int64{4}, T: I64, Inputs: in},
 			{Dims: []int64{4, 4}, T: F32, Inputs: in},
+			{Dims: []int64{4}, T: F32, Inputs: in, Codes: Codes{To: y, Format: E4M3, Ld: 3}},
 		} {
 			if err := g.Chain(bad, 0); err == nil {
 				g.Errorf("%+v: no error", bad)

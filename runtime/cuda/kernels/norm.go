@@ -35,11 +35,23 @@ func (s *Set) Normalize(n Norm, stream driver.Stream) error {
 	if err != nil {
 		return err
 	}
-	l, err := rows(kernel, n.Rows, n.Cols, 1024, stream)
+	name, per, limit := kernel+"_"+n.T.suffix(), int64(8), 1024
+	if n.fast(ld) {
+		name, per, limit = kernel+"_fast_"+n.T.suffix(), 16, fastCols/16
+	}
+	l, err := rows(kernel, n.Rows, n.Cols, per, limit, stream)
 	if err != nil {
 		return err
 	}
-	return launch(s, kernel+"_"+n.T.suffix(), l, &normArgs{x: n.X, residual: n.Residual, sum: n.Sum, y: n.Y, codes: n.Codes.To,
+	return launch(s, name, l, &normArgs{x: n.X, residual: n.Residual, sum: n.Sum, y: n.Y, codes: n.Codes.To,
 		weight: n.Weight, bias: n.Bias, scale: n.Codes.Scale, amax: n.Codes.Amax, rows: n.Rows, cols: n.Cols, codeLd: ld,
 		epsilon: n.Epsilon, weightType: n.WeightType, biasType: n.BiasType, format: n.Codes.Format})
+}
+
+const fastCols = 8192 // of a row that a block of the fast kernel keeps in registers
+
+// fast reports whether the fast kernel takes it: rows of up to 8192 values in whole 16-byte words.
+func (n Norm) fast(codeLd int64) bool {
+	at := n.X | n.Residual | n.Sum | n.Y | n.Weight | n.Bias
+	return n.Cols%8 == 0 && n.Cols <= fastCols && at%16 == 0 && n.Codes.To%8 == 0 && codeLd%8 == 0
 }

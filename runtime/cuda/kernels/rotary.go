@@ -40,9 +40,21 @@ func (s *Set) Rotate(r Rotary, stream driver.Stream) error {
 			r.TableLd = r.Width
 		}
 	}
-	n := r.Batch * r.Heads * r.Sequence * (r.Head - r.Width/2)
-	return launch(s, "rotary_"+r.T.suffix(), s.turns(n, threads, 64, stream), &rotaryArgs{x: r.X, cosine: r.Cos, sine: r.Sin, y: r.Y,
+	name, n := "rotary_"+r.T.suffix(), r.Batch*r.Heads*r.Sequence*(r.Head-r.Width/2)
+	if r.halves() {
+		name, n = "rotary_halves_"+r.T.suffix(), r.Batch*((r.Heads+1)/2)*r.Sequence*r.Width/16
+	}
+	return launch(s, name, s.turns(n, threads, 64, stream), &rotaryArgs{x: r.X, cosine: r.Cos, sine: r.Sin, y: r.Y,
 		position: r.Positions, batch: r.Batch, heads: r.Heads, sequence: r.Sequence, head: r.Head, width: r.Width, xStride: r.XStrides,
 		yStride: r.YStrides, tableLd: r.TableLd, positionStride: r.PositionStride, start: r.Start, tableType: r.TableType,
 		full: flag(r.Full), interleaved: flag(r.Interleaved)})
+}
+
+// halves reports whether the kernel takes it that turns eight pairs at a time: halves of whole heads, in 16-byte words.
+func (r Rotary) halves() bool {
+	words := r.X%16 == 0 && r.Y%16 == 0 && r.Cos%16 == 0 && r.Sin%16 == 0 && r.TableLd%8 == 0
+	for _, n := range append(r.XStrides[:], r.YStrides[:]...) {
+		words = words && n%8 == 0
+	}
+	return words && !r.Interleaved && r.Width == r.Head && r.Width%16 == 0 && r.Batch*(r.Heads+1)*r.Sequence*r.Head < 1<<31
 }

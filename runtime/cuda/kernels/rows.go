@@ -42,7 +42,7 @@ func (s *Set) Softmax(a Softmax, stream driver.Stream) error {
 	if err := a.Mask.check("softmax"); err != nil {
 		return err
 	}
-	l, err := rows("softmax", a.Dims[0]*a.Dims[1]*a.Dims[2], a.Cols, 512, stream)
+	l, err := rows("softmax", a.Dims[0]*a.Dims[1]*a.Dims[2], a.Cols, 8, 512, stream)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *Set) Reduce(op Reduction, y, x driver.Ptr, t Type, outer, n, inner int6
 	}
 	args := &reduceArgs{x: x, y: y, outer: outer, n: n, inner: inner, op: int32(op)}
 	if inner == 1 {
-		l, err := rows("reduce", outer, n, 1024, stream)
+		l, err := rows("reduce", outer, n, 8, 1024, stream)
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,13 @@
 package kernels
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
+
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 )
 
 func TestNorms(t *testing.T) {
@@ -63,6 +67,14 @@ func TestNorms(t *testing.T) {
 							n.Codes, n.Y = q, 0
 							g.must(g.Normalize(n, 0))
 							g.sameCodes(what+" codes alone", q, y, 9, cols)
+							// An address off by an element costs time alone.
+							n.X, n.Codes = g.put(append(make([]byte, typ.Size()), g.get(x, rows*cols*typ.Size())...)).Add(typ.Size()), g.codes(E5M2, rows*q.Ld, 9)
+							n.Codes.Ld = q.Ld
+							n.Y = g.alloc(rows * cols * typ.Size())
+							g.must(g.Normalize(n, 0))
+							y = g.read(typ, n.Y, rows*cols)
+							g.near(what+" off", y, want, tolerance(typ))
+							g.sameCodes(what+" off", n.Codes, y, 9, cols)
 						}
 					}
 				}
@@ -111,6 +123,19 @@ func TestActivations(t *testing.T) {
 					y := g.read(typ, a.Y, rows*cols)
 					g.near(what, y, want, tolerance(typ))
 					g.sameCodes(what, a.Codes, y, 17, cols)
+					// Without y the codes are the same, and so is the amax without either.
+					q := g.codes(E4M3, rows*(cols+16), 17)
+					q.Ld = a.Codes.Ld
+					a.Codes, a.Y = q, 0
+					g.must(g.Activate(a, 0))
+					g.sameCodes(what+" codes alone", q, y, 17, cols)
+					a.Codes = Codes{Amax: g.number(0)}
+					g.must(g.Activate(a, 0))
+					g.sameAmax(what+" amax alone", a.Codes.Amax, g.read(F32, q.Amax, 1)[0])
+					var size *SizeError
+					if err := g.Activate(Activation{Act: act, T: typ, A: a.A, B: a.B, Rows: rows, Cols: cols, Codes: Codes{To: q.To, Format: E4M3, Ld: cols - 1}}, 0); !errors.As(err, &size) {
+						g.Errorf("%s: codes' rows shorter than the columns: error %v, want a size error", what, err)
+					}
 				}
 				// One long row, and values at the ends of the range.
 				v := []float32{0, 100, -100, 1e30, -1e30, float32(math.Inf(1)), float32(math.NaN()), 1e-30}
@@ -130,6 +155,35 @@ func TestActivations(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+// TestActivationOfMuch is of so many values that blocks take several turns: all must be like those of the first.
+func TestActivationOfMuch(t *testing.T) {
+	onGPU(t, func(g *gpu) {
+		const part, parts = 1 << 18, 85
+		for _, typ := range []Type{F32, BF16} {
+			size := typ.Size()
+			small, _ := g.normal(typ, 2*part, 2)
+			all := [2]driver.Ptr{g.alloc(part * parts * size), g.alloc(part * parts * size)}
+			for i := range int64(parts) {
+				for k, p := range all {
+					g.must(g.c.Copy(p.Add(i*part*size), small.Add(int64(k)*part*size), part*size, 0))
+				}
+			}
+			a := Activation{Act: SiLUMul, T: typ, A: small, B: small.Add(part * size), Rows: 4, Cols: part / 4, Y: g.alloc(part * size), Codes: g.codes(E4M3, part, 17)}
+			g.must(g.Activate(a, 0))
+			b := a
+			b.A, b.B, b.Y, b.Rows, b.Codes = all[0], all[1], g.alloc(part*parts*size), 4*parts, g.codes(E4M3, part*parts, 17)
+			g.must(g.Activate(b, 0))
+			y, codes := g.get(a.Y, part*size), g.get(a.Codes.To, part)
+			for i := range int64(parts) {
+				if !bytes.Equal(g.get(b.Y.Add(i*part*size), part*size), y) || !bytes.Equal(g.get(b.Codes.To.Add(i*part), part), codes) {
+					g.Fatalf("%v: part %d differs from the same values alone", typ, i)
+				}
+			}
+			g.sameAmax(fmt.Sprint(typ), b.Codes.Amax, g.read(F32, a.Codes.Amax, 1)[0])
 		}
 	})
 }
@@ -260,12 +314,16 @@ func TestReduce(t *testing.T) {
 func TestRotary(t *testing.T) {
 	onGPU(t, func(g *gpu) {
 		for _, typ := range []Type{F32, BF16} {
-			for variant := range 8 {
+			for variant := range 24 {
 				full, interleaved, positions := variant&1 != 0, variant&2 != 0, variant&4 != 0
-				const batch, heads, seq, head, width, table = 2, 3, 11, 80, 64, 40
-				what := fmt.Sprintf("%v full %t interleaved %t positions %t", typ, full, interleaved, positions)
+				const batch, seq, table = 2, 11, 40
+				heads, head, width := int64(3), int64(80), int64(64)
+				if variant >= 8 { // whole heads, which eight pairs at a time make up
+					heads, head = int64(variant)/8+2, width
+				}
+				what := fmt.Sprintf("%v heads %d of %d full %t interleaved %t positions %t", typ, heads, head, full, interleaved, positions)
 				x, xv := g.normal(typ, batch*seq*heads*head, 1) // [batch, seq, heads, head] in memory
-				ld := int64(width / 2)
+				ld := width / 2
 				if full {
 					ld = width
 				}
@@ -286,14 +344,14 @@ func TestRotary(t *testing.T) {
 				g.must(g.Rotate(r, 0))
 				want := make([]float64, batch*seq*heads*head)
 				for b := range int64(batch) {
-					for h := range int64(heads) {
+					for h := range heads {
 						for q := range int64(seq) {
 							in := xv[((b*seq+q)*heads+h)*head:][:head]
 							out := want[((b*heads+h)*seq+q)*head:][:head]
 							for i, v := range in {
 								out[i] = float64(v)
 							}
-							for j := range int64(width / 2) {
+							for j := range width / 2 {
 								lo, hi := j, j+width/2
 								if interleaved {
 									lo, hi = 2*j, 2*j+1

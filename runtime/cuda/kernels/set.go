@@ -31,18 +31,23 @@ func New(c *driver.Context) (*Set, error) {
 	}
 	s := &Set{c: c, entries: map[string]Entry{}, modules: map[string]*driver.Module{}, ready: map[string]*driver.Function{}}
 	for _, e := range Table() {
-		s.entries[e.Name] = e
+		if !e.Hopper || s.hopper() {
+			s.entries[e.Name] = e
+		}
 	}
 	return s, nil
 }
 
-// Preload loads every kernel of the modules named, or of all if none is. While a stream is captured nothing can be loaded, so what is
+// hopper reports whether the card runs what is made for compute capability 9.0 alone.
+func (s *Set) hopper() bool { return s.c.Info().Major == 9 && s.c.Info().Minor == 0 }
+
+// Preload loads every kernel of the sources named, such as "attention", or of all if none is. While a stream is captured nothing can be loaded, so what is
 // captured is preloaded or has run before.
-func (s *Set) Preload(modules ...string) error {
+func (s *Set) Preload(names ...string) error {
 	for name, e := range s.entries {
-		wanted := len(modules) == 0
-		for _, m := range modules {
-			wanted = wanted || m == e.Module
+		wanted := len(names) == 0
+		for _, m := range names {
+			wanted = wanted || m == e.Module || e.Hopper && m+hopperSuffix == e.Module
 		}
 		if wanted {
 			if _, err := s.function(name); err != nil {
@@ -112,12 +117,12 @@ func (s *Set) turns(n, per, blocksPerSM int64, stream driver.Stream) driver.Laun
 	return driver.Blocks(int(min(blocks, blocksPerSM*int64(s.c.Info().SMs))), threads, stream)
 }
 
-// rows is the launch of one block a row of cols elements, eight a thread.
-func rows(kernel string, n, cols int64, limit int, stream driver.Stream) (driver.Launch, error) {
+// rows is the launch of one block a row of cols elements, per of them a thread, limit threads at most.
+func rows(kernel string, n, cols, per int64, limit int, stream driver.Stream) (driver.Launch, error) {
 	if n > math.MaxInt32 {
 		return driver.Launch{}, &SizeError{kernel, "number of rows", fmt.Sprint(n), "at most 2147483647"}
 	}
-	warps := max((cols+255)/256, 1)
+	warps := max((cols+32*per-1)/(32*per), 1)
 	return driver.Blocks(int(n), int(min(warps*32, int64(limit))), stream), nil
 }
 

@@ -61,7 +61,32 @@ template <class T, class Op> DEV void activate(const ActArgs &a) {
     // Rows without gaps are one long row, which spares the division.
     bool flat = chunks * 8 == a.cols && a.aLd == a.cols && (!Op::two || a.bLd == a.cols) && (!a.codes || a.codeLd == a.cols);
     u32 m = 0;
-    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
+    i64 step = (i64)gridDim.x * blockDim.x, i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (flat && whole) {
+        // Two turns at once: their loads are under way together.
+        for (; i + step < n; i += 2 * step) {
+            V8 x0 = load8((const T *)a.a + i * 8), x1 = load8((const T *)a.a + (i + step) * 8), z0 = {}, z1 = {};
+            if (Op::two) {
+                z0 = load8((const T *)a.b + i * 8);
+                z1 = load8((const T *)a.b + (i + step) * 8);
+            }
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                x0.v[k] = rounded<T>(Op::template of<Fast<T>::yes>(x0.v[k], z0.v[k]));
+                x1.v[k] = rounded<T>(Op::template of<Fast<T>::yes>(x1.v[k], z1.v[k]));
+            }
+            if (a.y) {
+                store8((T *)a.y + i * 8, x0);
+                store8((T *)a.y + (i + step) * 8, x1);
+            }
+            if (a.codes) {
+                storeCodes(a.codes + i * 8, a.format, x0, scale, 8, true);
+                storeCodes(a.codes + (i + step) * 8, a.format, x1, scale, 8, true);
+            }
+            m = magnitude(magnitude(m, x0), x1);
+        }
+    }
+    for (; i < n; i += step) {
         i64 row = 0, col = i * 8, left = 8;
         if (!flat) {
             row = n >> 31 ? i / chunks : (i64)((u32)i / (u32)chunks);

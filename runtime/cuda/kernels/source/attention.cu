@@ -7,32 +7,14 @@
 // attention_any_T: any head up to 128, float32 or bfloat16, float32 arithmetic. A block of 8 warps takes 8 queries, a warp one of
 // them; keys and values by 32 through shared memory, a lane scores one key and then sums every 32nd column.
 //
-// Layout: [batch, head, position] by strides, head elements contiguous; mma: all addresses and strides multiples of 16 bytes. Query head
-// h uses key head h / (heads/kvHeads). mask float or boolean (U8: 0 excludes), by strides. With causal, query i sees keys up to
-// i + offset. A query that sees nothing gets zeros.
+// Layout: [batch, head, position] by strides, head elements contiguous; mma: all addresses and strides multiples of 16 bytes, scale
+// positive. Query head h uses key head h / (heads/kvHeads). mask float or boolean (U8: 0 excludes), by strides. With causal, query i
+// sees keys up to i + offset. A query that sees nothing gets zeros.
 // Launch: x tiles of queries, from the last to the first, since the last see most; y heads, z batch.
 // Bytes moved: q, o once; k, v once for each tile of queries, mostly from the L2 cache. The limit is arithmetic: 4·S²·D flop a head,
 // half of it when causal.
 #include "common.cuh"
-
-struct AttentionArgs {
-    const void *q, *k, *v;
-    void *o;
-    const void *mask; // may be null
-    i64 qStride[3], kStride[3], vStride[3], oStride[3], maskStride[4];
-    i64 queries, keys, offset;
-    i32 heads, kvHeads, head, causal, maskType;
-    float scale;
-};
-
-DEV u32 sharedAddress(const void *p) { return (u32)__cvta_generic_to_shared(p); }
-
-// copy16 starts a copy of 16 bytes to shared memory, zeros where it is not wanted.
-DEV void copy16(u32 to, const void *from, bool wanted) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(wanted ? 16 : 0));
-}
-DEV void copyCommit() { asm volatile("cp.async.commit_group;"); }
-template <int LEFT> DEV void copyWait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
+#include "attention.cuh"
 
 DEV void ldmatrix4(u32 &a, u32 &b, u32 &c, u32 &d, u32 at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(at) : "memory");
@@ -55,13 +37,6 @@ template <int D> DEV void loadTile(u32 tile, const bf16 *from, i64 stride, i64 f
         bool wanted = first + r < rows;
         copy16(tile + r * D * 2 + ((c ^ (r & 7)) << 4), from + (wanted ? (first + r) * stride : 0) + c * 8, wanted);
     }
-}
-
-// power2 is 2^x to 2 ulp; exp2f would add a detour for results below 2^-126, which are nothing beside a maximum of 1.
-DEV float power2(float x) {
-    float r;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-    return r;
 }
 
 DEV float maskAt(const AttentionArgs &a, i64 base, i64 q, i64 k) {
@@ -101,9 +76,9 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
     float o[D / 8][4], top0 = -infinity(), top1 = -infinity(), sum0 = 0.f, sum1 = 0.f;
 #pragma unroll
     for (int i = 0; i < D / 8; i++) o[i][0] = o[i][1] = o[i][2] = o[i][3] = 0.f;
-    // Powers of two are what the hardware computes: scores are kept times log2(e).
-    const float log2e = 1.4426950408889634f;
-    float factor = a.scale * log2e;
+    // Powers of two are what the hardware computes. Scores stay unscaled, since the scale then costs nothing: exp(s·scale - m·scale) is
+    // one multiply-add and one power. That keeps their order only where the scale is positive.
+    float factor = a.scale * 1.4426950408889634f, unscale = 1.f / a.scale;
 
     for (int j = 0; j < tiles; j++) {
         i64 first = (i64)j * N;
@@ -127,10 +102,6 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
             }
         }
         bool edge = first + N > a.keys || (a.causal && first + N - 1 > tileQ + warp * 16 + a.offset) || a.mask;
-#pragma unroll
-        for (int i = 0; i < N / 8; i++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) s[i][e] *= factor;
         if (edge) {
 #pragma unroll
             for (int i = 0; i < N / 8; i++) {
@@ -138,7 +109,7 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
                 for (int e = 0; e < 4; e++) {
                     i64 key = first + i * 8 + t + (e & 1), q = e < 2 ? q0 : q1;
                     if (key >= a.keys || (a.causal && key > q + a.offset)) s[i][e] = -infinity();
-                    else if (a.mask && q < a.queries) s[i][e] += maskAt(a, maskBase, q, key) * log2e;
+                    else if (a.mask && q < a.queries) s[i][e] += maskAt(a, maskBase, q, key) * unscale;
                 }
             }
         }
@@ -155,8 +126,8 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
             new1 = fmaxf(new1, __shfl_xor_sync(~0u, new1, x));
         }
         // As long as a query has seen nothing its maximum is -inf; 0 then stands in, so that no difference is NaN.
-        float use0 = new0 == -infinity() ? 0.f : new0, use1 = new1 == -infinity() ? 0.f : new1;
-        float fade0 = power2(top0 - use0), fade1 = power2(top1 - use1);
+        float use0 = new0 == -infinity() ? 0.f : new0 * factor, use1 = new1 == -infinity() ? 0.f : new1 * factor;
+        float fade0 = power2(top0 * factor - use0), fade1 = power2(top1 * factor - use1);
         top0 = new0;
         top1 = new1;
         sum0 *= fade0;
@@ -164,7 +135,8 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
         u32 p[N / 16][4];
 #pragma unroll
         for (int i = 0; i < N / 8; i++) {
-            float e0 = power2(s[i][0] - use0), e1 = power2(s[i][1] - use0), e2 = power2(s[i][2] - use1), e3 = power2(s[i][3] - use1);
+            float e0 = power2(s[i][0] * factor - use0), e1 = power2(s[i][1] * factor - use0);
+            float e2 = power2(s[i][2] * factor - use1), e3 = power2(s[i][3] * factor - use1);
             sum0 += e0 + e1;
             sum1 += e2 + e3;
             p[i / 2][(i & 1) * 2] = pack2<bf16>(e0, e1);

@@ -81,9 +81,9 @@ template <class T, int FMT, bool COUNT> DEV void castUnit(const CastArgs &a, i64
     }
     u32 *to = (u32 *)(a.dst + unit * N);
     if (N == 8)
-        *(uint2 *)to = make_uint2(q[0], q[N / 4 - 1]);
+        __stcs((uint2 *)to, make_uint2(q[0], q[N / 4 - 1]));
     else
-        *to = q[0];
+        __stcs(to, q[0]);
 }
 
 DEV void addCount(u64 *to, u32 n) {

@@ -5,7 +5,8 @@
 // dimensions, the last one innermost, a stride of 0 repeats. All threads take the same way through the program, so its
 // branches cost a few cycles for eight elements.
 //
-// Layout: output contiguous, dims multiplied; inputs by strides in elements. Codes and amax are those of the output as its type holds it.
+// Layout: output contiguous, dims multiplied; inputs by strides in elements; codes in rows, as long as the innermost dimension, of codeLd,
+// zeros at their ends. Codes and amax are those of the output as its type holds it.
 // Launch: blocks of 256 threads, 8 elements of the innermost dimension a thread a turn.
 // Bytes moved: each input once (repeated ones from the cache), the output once.
 #include "common.cuh"
@@ -27,6 +28,7 @@ struct ChainArgs {
     ChainInput in[MAX_INPUTS];
     ChainStep step[MAX_STEPS];
     i64 dim[RANK]; // leading ones are 1
+    i64 codeLd;
     void *y;       // may be null
     u8 *codes;     // may be null
     const float *scale;
@@ -214,7 +216,12 @@ KERNEL __launch_bounds__(256) chain(ARG ChainArgs a) {
                     if (k < left) ((u8 *)a.y)[to + k] = acc.v[k] != 0.f;
             }
         }
-        if (a.codes) storeCodes(a.codes + to, a.format, acc, scale, left, ((u64)(a.codes + to) & 7) == 0);
+        if (a.codes) {
+            u8 *codes = a.codes + row * a.codeLd + at[4];
+            storeCodes(codes, a.format, acc, scale, left, ((u64)codes & 7) == 0);
+            if (left <= 8)
+                for (i64 c = left; c < a.codeLd - at[4]; c++) codes[c] = 0;
+        }
     }
     raiseAmax(a.amax, m, scratch);
 }

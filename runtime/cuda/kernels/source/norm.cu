@@ -5,8 +5,10 @@
 //   codes = float8(y·scale), amax = max |y|, both of y as its type holds it
 //
 // Layout: rows of cols elements, contiguous; codes in rows of codeLd. weight and bias of any float type.
-// Launch: one block a row; a thread for every 8 columns in whole warps, 1024 at most. A thread keeps 16 elements in registers; rows
-// above 16384 columns are read again for the rest. The variance is that of the centered values: two reductions.
+// Launch: one block a row. The variance is that of the centered values: two reductions.
+//   X_norm_fast_T: cols a multiple of 8 up to 8192, addresses and codeLd multiples of 16 and 8 bytes; 16 columns a thread in whole warps,
+//                  kept in registers as T, so that enough blocks are there to read while others reduce.
+//   X_norm_T:      8 columns a thread in whole warps, 1024 at most. A thread keeps 16 elements; longer rows are read again for the rest.
 // Bytes moved: read x (and residual), write what is wanted of sum, y, codes. 8192×4096 bfloat16 with residual to sum and codes: 235 MB.
 #include "common.cuh"
 
@@ -103,7 +105,85 @@ template <class T, bool CENTER> DEV void norm(const NormArgs &a) {
     raiseAmax(a.amax, m, top);
 }
 
+// Keep is eight values of T as they are in memory.
+template <class T> struct Keep {
+    uint4 w;
+    INL void load(const T *p) { w = *(const uint4 *)p; }
+    INL void store(T *p) const { __stcs((uint4 *)p, w); }
+    INL V8 open() const { return load8((const T *)&w); }
+    INL void close(const V8 &x) {
+        w = make_uint4(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]), pack2<T>(x.v[4], x.v[5]), pack2<T>(x.v[6], x.v[7]));
+    }
+};
+template <> struct Keep<float> {
+    V8 x;
+    INL void load(const float *p) { x = load8(p); }
+    INL void store(float *p) const { store8(p, x); }
+    INL V8 open() const { return x; }
+    INL void close(const V8 &y) { x = y; }
+};
+
+template <class T, bool CENTER> DEV void normFast(const NormArgs &a) {
+    __shared__ float scratch[33];
+    __shared__ u32 top[32];
+    i64 row = blockIdx.x, base = row * a.cols;
+    int cols = (int)a.cols, c[2] = {(int)threadIdx.x * 8, (int)(threadIdx.x + blockDim.x) * 8};
+    Keep<T> h[2], r[2];
+    const T *x = (const T *)a.x + base, *residual = (const T *)a.residual + base;
+#pragma unroll
+    for (int k = 0; k < 2; k++)
+        if (c[k] < cols) h[k].load(x + c[k]);
+    if (a.residual) {
+#pragma unroll
+        for (int k = 0; k < 2; k++)
+            if (c[k] < cols) r[k].load(residual + c[k]);
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            if (c[k] >= cols) continue;
+            V8 u = h[k].open(), v = r[k].open();
+#pragma unroll
+            for (int i = 0; i < 8; i++) u.v[i] += v.v[i];
+            h[k].close(u);
+            if (a.sum) h[k].store((T *)a.sum + base + c[k]);
+        }
+    } else if (a.sum) {
+#pragma unroll
+        for (int k = 0; k < 2; k++)
+            if (c[k] < cols) h[k].store((T *)a.sum + base + c[k]);
+    }
+    float mean = 0.f, q = 0.f;
+    if (CENTER) {
+        float s = 0.f;
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            if (c[k] >= cols) continue;
+            V8 u = h[k].open();
+#pragma unroll
+            for (int i = 0; i < 8; i++) s += u.v[i];
+        }
+        mean = overBlock<Sum>(s, scratch, 0.f) / (float)cols;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        if (c[k] >= cols) continue;
+        V8 u = h[k].open();
+#pragma unroll
+        for (int i = 0; i < 8; i++) q += (u.v[i] - mean) * (u.v[i] - mean);
+    }
+    float inv = 1.f / sqrtf(overBlock<Sum>(q, scratch, 0.f) / (float)cols + a.epsilon);
+    float scale = a.scale ? *a.scale : 1.f;
+    u32 m = 0;
+#pragma unroll
+    for (int k = 0; k < 2; k++)
+        if (c[k] < cols) m = max(m, normOutput<T>(a, row, c[k], h[k].open(), mean, inv, scale, true));
+    if (a.codes)
+        for (i64 z = cols + threadIdx.x; z < a.codeLd; z += blockDim.x) a.codes[row * a.codeLd + z] = 0;
+    raiseAmax(a.amax, m, top);
+}
+
 #define NORM(T)                                                                                                                            \
+    KERNEL __launch_bounds__(512, sizeof(T) == 2 ? 3 : 2) rms_norm_fast_##T(ARG NormArgs a) { normFast<T, false>(a); }                     \
+    KERNEL __launch_bounds__(512, sizeof(T) == 2 ? 3 : 2) layer_norm_fast_##T(ARG NormArgs a) { normFast<T, true>(a); }                    \
     KERNEL __launch_bounds__(1024) rms_norm_##T(ARG NormArgs a) { norm<T, false>(a); }                                                     \
     KERNEL __launch_bounds__(1024) layer_norm_##T(ARG NormArgs a) { norm<T, true>(a); }
 NORM(float)

@@ -5,7 +5,10 @@
 //
 // Layout: x and y [batch, heads, sequence, head] by strides, the last contiguous; cos and sin are rows by position, tableLd apart, of w/2
 // values (j' = j) or, with full, of w (j' = j + w/2, or 2j and 2j+1). The position is that of position[b·positionStride + s], or s + start.
-// Launch: blocks of 256 threads, one pair or one copied element a thread a turn.
+// Launch: blocks of 256 threads.
+//   rotary_halves_T: halves, the whole head turned, width/2 a multiple of 8, everything 16-byte aligned: less than 2^31 values;
+//                    eight pairs of two heads a thread a turn.
+//   rotary_T:        one pair or one copied element a thread a turn.
 // Bytes moved: read x, write y; the tables stay in the cache.
 #include "common.cuh"
 
@@ -38,5 +41,47 @@ template <class T> DEV void rotary(const RotaryArgs &a) {
         y[q] = fromFloat<T>(v * loadAs(a.cosine, a.tableType, t + tq) + u * loadAs(a.sine, a.tableType, t + tq));
     }
 }
+
+// A thread turns the same pairs of two heads: the tables are read once for both, and four reads of x are under way together.
+template <class T> DEV void rotaryHalves(const RotaryArgs &a) {
+    u32 half = (u32)a.width / 2, per = half / 8, heads = (u32)a.heads, twos = (heads + 1) / 2, sequence = (u32)a.sequence;
+    u32 n = (u32)a.batch * twos * sequence * per;
+    for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+        // Heads run before positions: neighbours then read the same rows of the tables.
+        u32 row = i / per, j = (i - row * per) * 8, r = row / twos, h = (row - r * twos) * 2, b = r / sequence, s = r - b * sequence;
+        const T *x = (const T *)a.x + b * a.xStride[0] + h * a.xStride[1] + s * a.xStride[2] + j;
+        T *y = (T *)a.y + b * a.yStride[0] + h * a.yStride[1] + s * a.yStride[2] + j;
+        i64 t = (a.position ? a.position[b * a.positionStride + s] : s + a.start) * a.tableLd + j;
+        bool two = h + 1 < heads;
+        V8 u[2], v[2];
+        u[0] = load8(x);
+        v[0] = load8(x + half);
+        if (two) {
+            u[1] = load8(x + a.xStride[1]);
+            v[1] = load8(x + a.xStride[1] + half);
+        }
+        V8 cu = loadSomeAs(a.cosine, a.tableType, t, 8, true), su = loadSomeAs(a.sine, a.tableType, t, 8, true), p;
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            if (k && !two) break;
+#pragma unroll
+            for (int e = 0; e < 8; e++) p.v[e] = u[k].v[e] * cu.v[e] - v[k].v[e] * su.v[e];
+            store8(y + k * a.yStride[1], p);
+        }
+        if (a.full) {
+            cu = loadSomeAs(a.cosine, a.tableType, t + half, 8, true);
+            su = loadSomeAs(a.sine, a.tableType, t + half, 8, true);
+        }
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            if (k && !two) break;
+#pragma unroll
+            for (int e = 0; e < 8; e++) p.v[e] = v[k].v[e] * cu.v[e] + u[k].v[e] * su.v[e];
+            store8(y + k * a.yStride[1] + half, p);
+        }
+    }
+}
+KERNEL __launch_bounds__(256) rotary_halves_float(ARG RotaryArgs a) { rotaryHalves<float>(a); }
+KERNEL __launch_bounds__(256) rotary_halves_bf16(ARG RotaryArgs a) { rotaryHalves<bf16>(a); }
 KERNEL __launch_bounds__(256) rotary_float(ARG RotaryArgs a) { rotary<float>(a); }
 KERNEL __launch_bounds__(256) rotary_bf16(ARG RotaryArgs a) { rotary<bf16>(a); }

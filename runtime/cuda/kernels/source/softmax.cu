@@ -4,8 +4,8 @@
 //
 // Layout: dim0·dim1·dim2 rows of cols elements, contiguous; the mask by strides, 0 where it repeats. With causal, column c of row
 // (·, ·, q) counts if c <= q + offset. A row of which nothing counts is NaN, as exp(-inf + inf) is.
-// Launch: one block a row, a thread for every 8 columns in whole warps, 512 at most. A running maximum and sum make one pass for
-// both; the second pass finds its row in the cache.
+// Launch: one block a row, a thread for every 8 columns in whole warps, 512 at most. A row that fits them is read once; of a longer one a
+// running maximum and sum make one pass, and the second pass finds it in the cache.
 // Bytes moved: read x (and the mask), write y.
 #include "common.cuh"
 
@@ -41,6 +41,35 @@ template <class T> DEV void softmax(const SoftmaxArgs &a) {
     i64 maskAt = b * a.maskStride[0] + h * a.maskStride[1] + q * a.maskStride[2];
     i64 last = a.causal ? min(q + a.offset, a.cols - 1) : a.cols - 1;
     bool whole = a.cols % 8 == 0 && aligned(a.x) && aligned(a.y);
+    if (a.cols <= (i64)blockDim.x * 8) {
+        // The row fits the block: it is read once and stays in registers.
+        i64 c = threadIdx.x * 8;
+        V8 s;
+        float top = -infinity(), sum = 0.f;
+        if (c < a.cols) {
+            s = score<T>(a, row, c, maskAt, last, whole);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 8; k++) s.v[k] = -infinity();
+        }
+#pragma unroll
+        for (int k = 0; k < 8; k++) top = MaxNaN::of(s.v[k], top);
+        top = overBlock<MaxNaN>(top, scratch, -infinity());
+        float t = top;
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            s.v[k] -= t;
+            float e = c + k < a.cols ? expf(s.v[k]) : 0.f;
+            if (!a.log) s.v[k] = e;
+            sum += e;
+        }
+        sum = overBlock<Sum>(sum, scratch, 0.f);
+        float inv = 1.f / sum, logSum = logf(sum);
+#pragma unroll
+        for (int k = 0; k < 8; k++) s.v[k] = a.log ? s.v[k] - logSum : s.v[k] * inv;
+        if (c < a.cols) storeSome((T *)a.y + row * a.cols + c, s, a.cols - c, whole);
+        return;
+    }
     float top = -infinity(), sum = 0.f;
     for (i64 c = threadIdx.x * 8; c < a.cols; c += (i64)blockDim.x * 8) {
         V8 s = score<T>(a, row, c, maskAt, last, whole);

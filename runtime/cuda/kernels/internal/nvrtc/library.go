@@ -83,8 +83,9 @@ func (l *Library) Compile(name, expanded string) (string, error) {
 	if err := l.call("nvrtcCreateProgram", uintptr(unsafe.Pointer(program)), text(expanded), text(name), 0, 0, 0); err != nil {
 		return "", err
 	}
-	options := make([]uintptr, len(Options))
-	for i, o := range Options {
+	given := Options(name)
+	options := make([]uintptr, len(given))
+	for i, o := range given {
 		options[i] = text(o)
 	}
 	pin.Pin(&options[0])

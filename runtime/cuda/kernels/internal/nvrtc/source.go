@@ -4,38 +4,57 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 )
 
-// Options are what every source is compiled with. compute_89 is the first architecture with float8 conversions; the driver compiles the
-// PTX for the card at hand.
-var Options = []string{"--gpu-architecture=compute_89", "--std=c++17", "-default-device", "--diag-suppress=177"}
+// Hopper is how the name of a source ends, without its ending, that uses what only cards of compute capability 9.0 have.
+const Hopper = "_sm90a"
+
+// Options are what a source is compiled with. compute_89 is the first architecture with float8 conversions; the driver compiles the
+// PTX for the card at hand. PTX for compute_90a is for compute capability 9.0 and no other.
+func Options(name string) []string {
+	architecture := "compute_89"
+	if strings.HasSuffix(strings.TrimSuffix(name, ".cu"), Hopper) {
+		architecture = "compute_90a"
+	}
+	return []string{"--gpu-architecture=" + architecture, "--std=c++17", "-default-device", "--diag-suppress=177"}
+}
 
 // include is the only line of preprocessing that is done here: NVRTC then needs no files.
-const include = `#include "common.cuh"`
+var include = regexp.MustCompile(`(?m)^#include "(\w+\.cuh)"\n`)
 
-// Expand reads a source from dir, with what it includes pasted in.
+// Expand reads a source from dir, with what it includes pasted in. What is included includes nothing.
 func Expand(dir fs.FS, name string) (string, error) {
 	own, err := fs.ReadFile(dir, name)
 	if err != nil {
 		return "", err
 	}
-	before, after, found := strings.Cut(string(own), include+"\n")
-	if !found {
-		return "", fmt.Errorf("%s: no line %q", name, include)
+	found := include.FindAllStringSubmatchIndex(string(own), -1)
+	if found == nil {
+		return "", fmt.Errorf("%s: includes nothing", name)
 	}
-	common, err := fs.ReadFile(dir, "common.cuh")
-	if err != nil {
-		return "", err
+	var b strings.Builder
+	done := 0
+	for _, at := range found {
+		file := string(own[at[2]:at[3]])
+		text, err := fs.ReadFile(dir, file)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		b.Write(own[done:at[0]])
+		done = at[1]
+		// The line numbers of messages are those of the files.
+		line := strings.Count(string(own[:done]), "\n") + 1
+		fmt.Fprintf(&b, "#line 1 %q\n%s\n#line %d %q\n", file, text, line, name)
 	}
-	// The line numbers of messages are those of the files.
-	line := strings.Count(before, "\n") + 2
-	return fmt.Sprintf("%s#line 1 \"common.cuh\"\n%s\n#line %d %q\n%s", before, common, line, name, after), nil
+	b.Write(own[done:])
+	return b.String(), nil
 }
 
 // Header is the first line of the PTX made from an expanded source: a digest of the source and the options.
-func Header(expanded string) string {
+func Header(name, expanded string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q\n%s", Options, expanded)
+	fmt.Fprintf(h, "%q\n%s", Options(name), expanded)
 	return fmt.Sprintf("// made from a source with sha256 %x\n", h.Sum(nil))
 }

@@ -1,8 +1,5 @@
 // Ptxgen compiles the kernels' sources to the PTX that is committed beside them. It is run in the folder of package kernels, by go
-// generate, with NVRTC of the pinned version in the folder that FP8REWRITE_NVRTC names:
-//
-//	pip download --no-deps nvidia-cuda-nvrtc-cu12==12.1.105 && unzip nvidia_cuda_nvrtc_cu12-*.whl
-//	FP8REWRITE_NVRTC=$PWD/nvidia/cuda_nvrtc/lib go generate ./runtime/cuda/kernels
+// generate, with NVRTC of the pinned version in the folder that FP8REWRITE_NVRTC names; make generate-ptx does both.
 package main
 
 import (
@@ -51,7 +48,7 @@ func generate(from, to string) error {
 			return err
 		}
 		out := filepath.Join(to, strings.TrimSuffix(name, ".cu")+".ptx")
-		if err := os.WriteFile(out, []byte(nvrtc.Header(text)+ptx), 0o644); err != nil {
+		if err := os.WriteFile(out, []byte(nvrtc.Header(name, text)+ptx), 0o644); err != nil {
 			return err
 		}
 	}
