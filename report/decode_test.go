@@ -35,6 +35,27 @@ func TestEveryVersionEverWrittenIsReadable(t *testing.T) {
 	}
 }
 
+func TestOlderVersionsAreRenewed(t *testing.T) {
+	files, _ := filepath.Glob("testdata/versions/*.json")
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := report.Decode(bytes.NewReader(data))
+		if err == nil {
+			err = r.Renew()
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", f, err)
+		}
+		again, err := report.Decode(bytes.NewReader(encode(t, r)))
+		if err != nil || again.SchemaVersion != report.SchemaVersion || len(again.Layers) != len(r.Layers) {
+			t.Errorf("%s: renewed it is %+v, %v", f, again, err)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := string(encode(t, sample()))
 	for name, c := range map[string]struct{ from, to, want string }{
@@ -95,6 +116,9 @@ func TestANewerMinorVersionIsReadAndNotWritten(t *testing.T) {
 	}
 	if err := report.Encode(&bytes.Buffer{}, r); err == nil {
 		t.Error("a report with unknown parts is written as if it were whole")
+	}
+	if err := r.Renew(); err == nil || !strings.Contains(err.Error(), "schema version 1.7, want "+report.SchemaVersion) {
+		t.Errorf("it is renewed: %v", err)
 	}
 }
 

@@ -1,5 +1,7 @@
 package report
 
+import "fmt"
+
 // Totals sums the layers. A weight that several layers share counts once in elements, counts and bytes.
 type Totals struct {
 	Layers    int64 `json:"layers" class:"exact"`
@@ -32,6 +34,20 @@ type ReasonCount struct {
 func (r *Report) Finish() {
 	r.SchemaVersion = SchemaVersion
 	r.Totals = totals(r.Layers)
+}
+
+// Renew makes a report of an older version, as Decode gives it, one of the present version. It refuses one of a newer version: of that
+// Decode has passed over what it does not know.
+func (r *Report) Renew() error {
+	v, err := parseVersion(r.SchemaVersion)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if own := ownVersion(); v.major != own.major || v.minor > own.minor {
+		return fmt.Errorf("report: schema version %s, want %s or an older one: what this program does not know would be lost", r.SchemaVersion, SchemaVersion)
+	}
+	r.Finish()
+	return nil
 }
 
 func totals(layers []Layer) Totals {

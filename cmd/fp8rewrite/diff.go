@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/diff"
 )
 
@@ -49,12 +45,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 1 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return []string{"json"}, cobra.ShellCompDirectiveFilterFileExt
-		},
+		ValidArgsFunction: reportFiles(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.asJSON && cmd.Flags().Changed("format") && o.format != string(diff.JSON) {
 				return hint(usagef("diff: --json with --format %s", shellWord(o.format)), "--format %s or --json", string(diff.JSON))
@@ -209,22 +200,4 @@ func setTolerances(flag string, values []string, all diff.Tolerances, set func(d
 		}
 	}
 	return nil
-}
-
-// readReport reads a saved report.
-func readReport(name string) (*reports.Report, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := reports.Decode(bufio.NewReader(f))
-	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return r, nil
 }

@@ -32,7 +32,8 @@ func TestExamples(t *testing.T) {
 	for _, line := range []string{
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report old.json",
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report new.json",
-		"fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ -o model.calibrated.onnx",
+		"fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ -o model.calibrated.onnx --report calibrated.json",
+		"fp8rewrite verify model.onnx model.calibrated.onnx --data data.npz --prefix calib_ --report verified.json",
 		"fp8rewrite calibrate model.fp8.onnx --data batches.npz -o shard1.onnx --shard 1/2",
 		"fp8rewrite calibrate model.fp8.onnx --data batches.npz -o shard2.onnx --shard 2/2",
 	} {
@@ -43,11 +44,11 @@ func TestExamples(t *testing.T) {
 	_, noLauncher := exec.LookPath("mpirun")
 	root := newRoot()
 	root.InitDefaultHelpCmd() // which Execute does
-	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
+	for _, cmd := range below(root) {
 		if cmd.Hidden { // it is there to say that it is not there
 			continue
 		}
-		t.Run(cmd.Name(), func(t *testing.T) {
+		t.Run(cmd.CommandPath(), func(t *testing.T) {
 			lines := strings.Split(cmd.Example, "\n")
 			if len(lines) != 3 {
 				t.Errorf("%d examples, want 3", len(lines))
@@ -66,6 +67,15 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
+}
+
+// below are a command and the commands under it.
+func below(cmd *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{cmd}
+	for _, c := range cmd.Commands() {
+		list = append(list, below(c)...)
+	}
+	return list
 }
 
 // TestDocs runs the commands in the documents: lines that start with "$ " in blocks marked console, and lines of blocks marked sh, as
