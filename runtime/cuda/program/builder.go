@@ -27,11 +27,22 @@ type builder struct {
 	readers map[string][]*graph.Node // who reads a value, itself or in a graph inside it; a node that reads it twice is there twice
 	kept    map[string]bool          // outputs of the static model
 
-	host    map[*graph.Node]string // the nodes that are the host's, and why
-	groups  map[string]*group      // the cast that is wanted of a value, by its name; see demand
-	weights map[weightKey]*Tensor  // constants that are on the GPU
-	made    map[*Segment][]*Buffer // what the GPU gets of a segment
-	marks   marks                  // amaxes, counts and faults
+	producer map[string]*graph.Node
+	order    []run                    // the nodes by the side that they run on
+	placed   map[int]bool             // of Program.Layers
+	sparse   map[string]*graph.Sparse // initializers
+	types    map[string]*graph.Type   // as the static model declares them, where it cannot tell them
+	segments map[int]*Segment         // by their place among the steps
+	host     map[*graph.Node]string   // the nodes that are the host's, and why
+	layers   map[*graph.Node]*layer   // those that the GPU computes
+	sources  map[string]*source       // what layers read; see demand
+	weights  map[weightKey]*Tensor    // constants that are on the GPU
+	made     map[*Segment][]*Buffer   // what the GPU gets of a segment
+	scales   scales                   // that are stored
+	dynamics dynamics                 // and those that a run makes
+	marks    marks                    // amaxes, counts and faults of a run
+	weighed  marks                    // and of Setup
+	codes    map[string]*weightCodes
 }
 
 // value is what the builder knows of a value of the model.
@@ -44,6 +55,7 @@ type value struct {
 	content *tensor.Tensor // where it is an initializer
 	role    role
 	segment *Segment // that makes it, where role is fromSegment
+	arrival *Tensor  // where it arrives from the host, in the model's own type
 }
 
 // role says where a value comes from.
@@ -254,7 +266,7 @@ func (b *builder) demand(name string, cols int64) *cast {
 // fulfilled says that a step of the producer does the cast. q may be nil.
 func (b *builder) fulfilled(q *cast) {
 	if q != nil {
-		q.group.written = true
+		q.group.fulfil()
 	}
 }
 

@@ -23,6 +23,9 @@ type Options struct {
 	// Statistics asks for counts of saturated and flushed elements.
 	Statistics bool
 
+	// Exact has float8 products summed in float32, instead of the tensor cores' own accumulators: slower.
+	Exact bool
+
 	// Layers are the names of the model's Float8Linear layers in the order of the session.
 	Layers []string
 }
@@ -37,7 +40,7 @@ type Program struct {
 	Inputs, Variables []Transfer
 
 	// Outputs are read after a run, in the order of the static model's outputs; Tensor is nil for one that a Segment left on the host
-	// under its name, or that is an input.
+	// under its name, or that is an input, a variable or a constant.
 	Outputs []Transfer
 
 	Weights      []*Buffer // filled once
@@ -71,7 +74,7 @@ type Segment struct {
 	// In are values that lie on the GPU and are read from there first, contiguous and of the model's own type. All other inputs of
 	// Model are on the host: inputs of the session, variables, or outputs of earlier segments.
 	In []Transfer
-	// Out are the outputs of Model that the GPU needs; all outputs stay on the host as well.
+	// Out are the outputs of Model that the GPU needs, contiguous and of the model's own type; all outputs stay on the host as well.
 	Out []Transfer
 }
 
@@ -101,9 +104,16 @@ type Fault struct {
 type Launcher struct {
 	Context *driver.Context
 	Kernels *kernels.Set
-	LT      *lt.Handle
+	LT      Multiplier
 	Stream  driver.Stream
 	Base    func(*Buffer) driver.Ptr
+}
+
+// Multiplier computes products; it is an [*lt.Handle].
+type Multiplier interface {
+	Plan(c *driver.Context, p lt.Problem) (*lt.Plan, error)
+	Matmul(c *driver.Context, plan *lt.Plan, o lt.Operands, s driver.Stream) error
+	Spread(c *driver.Context, dst, src driver.Ptr, n int, s driver.Stream) error
 }
 
 // Addr is where the first element of t lies; 0 for nil.

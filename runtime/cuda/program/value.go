@@ -34,15 +34,18 @@ func (b *builder) bring(name string) (*Tensor, string) {
 	case fromContent:
 		v.tensor = b.weight(v.content, want)
 	case fromInput, fromVariable, fromSegment:
-		v.tensor = b.convert(b.arrival(v), want)
+		v.tensor = b.convert(b.arrived(v), want)
 	default:
 		return nil, fmt.Sprintf("%q is not computed yet", name)
 	}
 	return v.tensor, ""
 }
 
-// arrival is where a value that the host has arrives on the GPU, in the model's own type.
-func (b *builder) arrival(v *value) *Tensor {
+// arrived is where a value that the host has arrives on the GPU, in the model's own type.
+func (b *builder) arrived(v *value) *Tensor {
+	if v.arrival != nil {
+		return v.arrival
+	}
 	t := dense(&Buffer{Home: State}, own(v.typ.DType), v.dims)
 	at := Transfer{v.name, t}
 	switch v.role {
@@ -55,6 +58,7 @@ func (b *builder) arrival(v *value) *Tensor {
 		v.segment.Out = append(v.segment.Out, at)
 		b.made[v.segment] = append(b.made[v.segment], t.Buffer)
 	}
+	v.arrival = t
 	return t
 }
 
