@@ -126,19 +126,36 @@ func einsum(c *call) {
 	c.out(0, f)
 }
 
-// attention (opset 23): the result has the rank of the query; the present key and value are [batch, heads, length, size],
-// the scores [batch, heads, length, length].
+// attention (opset 23): the result is [batch, heads, length, size] as the query, or [batch, length, heads·size], with the size of the value's
+// heads; the present key and value are [batch, heads, length, size], the scores [batch, heads, length, length].
 func attention(c *call) {
 	q := c.in(0)
 	f := fact{elem: q.elem, ext: q.ext}
 	if n := len(q.ext.dims); n > 0 {
-		f.ext = q.ext.with(n-1, anyDim)
+		f.ext = q.ext.with(n-1, attentionSize(c, n))
 		f.ext.sure = min(q.ext.sure, sureRank)
 	}
 	c.out(0, f)
 	c.out(1, fact{elem: c.in(1).elem, ext: ofRank(4, sureRank)})
 	c.out(2, fact{elem: c.in(2).elem, ext: ofRank(4, sureRank)})
 	c.out(3, fact{elem: q.elem, ext: ofRank(4, sureRank)})
+}
+
+// attentionSize is the last extent of the result of an Attention over arrays of this rank.
+func attentionSize(c *call, rank int) graph.Dim {
+	v := c.in(2).ext
+	if !v.ranked || len(v.dims) != rank {
+		return anyDim
+	}
+	size := v.dims[rank-1]
+	if rank == 4 {
+		return size
+	}
+	heads, kvHeads := c.node.AttrInt("q_num_heads", 0), c.node.AttrInt("kv_num_heads", 0)
+	if heads <= 0 || kvHeads <= 0 || size.Value < 0 || size.Value%kvHeads != 0 || !small(heads) || !small(size.Value) {
+		return anyDim
+	}
+	return graph.Dim{Value: size.Value / kvHeads * heads}
 }
 
 // recurrent: Y is [steps, directions, batch, hidden], the last states [directions, batch, hidden]. Attribute layout moves axes

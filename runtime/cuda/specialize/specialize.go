@@ -66,5 +66,10 @@ func Specialize(ctx context.Context, m *graph.Model, opt Options) (*Static, erro
 	if err := w.settle(ctx); err != nil {
 		return nil, err
 	}
+	if w.canonical() {
+		if err := w.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return w.static()
 }

@@ -209,6 +209,9 @@ func (w *work) constant(name string, t *tensor.Tensor) {
 	w.consts[name] = t
 }
 
+// refresh infers anew.
+func (w *work) refresh() { w.info = shape.Infer(w.m) }
+
 // fixedType is the type of a value whose element type and extents are all known.
 func (w *work) fixedType(name string) (graph.Type, bool) {
 	t, ok := w.info.Of(w.g, name)
