@@ -6,7 +6,7 @@ import "maps"
 // becomes a segment for other reasons are not in it.
 func table() map[string]lower {
 	all := map[string]lower{}
-	for _, part := range []map[string]lower{products()} {
+	for _, part := range []map[string]lower{products(), elementwise(), views(), moves(), rowwise(), attentions()} {
 		maps.Copy(all, part)
 	}
 	return all
