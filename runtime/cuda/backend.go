@@ -11,6 +11,9 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/program"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/specialize"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
 // Options choose a GPU and how it computes.
@@ -40,12 +43,15 @@ type Backend struct {
 
 	// keep holds the GPU's primary context as long as the program runs: to make it takes a fifth of a second, and sessions come and go.
 	keep *driver.Device
+
+	// lower makes programs; tests have others.
+	lower func(context.Context, *session, map[string]tensor.Shape) (*specialize.Static, *program.Program, error)
 }
 
 var _ runtime.Backend = (*Backend)(nil)
 
 // New is the engine on the GPU that opt chooses. Nothing is opened before it is needed.
-func New(opt Options) runtime.Backend { return &Backend{opt: opt} }
+func New(opt Options) runtime.Backend { return &Backend{opt: opt, lower: lower} }
 
 // Name is "cuda", or "cuda:N" for a GPU other than the first.
 func (b *Backend) Name() string {
@@ -113,5 +119,9 @@ func (b *Backend) Open(ctx context.Context, m *graph.Model, opt runtime.Options)
 	if err := b.Check(); err != nil {
 		return nil, err
 	}
-	return nil, errors.New("cuda: no sessions yet")
+	s, err := b.open(ctx, m, opt)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
