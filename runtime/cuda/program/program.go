@@ -103,7 +103,7 @@ type Fault struct {
 // Launcher is what a step launches with.
 type Launcher struct {
 	Context *driver.Context
-	Kernels *kernels.Set
+	Kernels Kernels
 	LT      Multiplier
 	Stream  driver.Stream
 	Base    func(*Buffer) driver.Ptr
