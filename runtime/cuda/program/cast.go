@@ -205,7 +205,7 @@ func (b *builder) ready(g *group) (why string) {
 		return ""
 	}
 	v := b.values[g.layers[0].Input]
-	if v.tensor == nil {
+	if v.tensor == nil && v.lazy == nil {
 		v = root
 	}
 	x, why := b.get(v.name)
@@ -269,7 +269,8 @@ type castOptions struct {
 // castTo casts the rows of x to rows of codes, which are at least as long.
 func (b *builder) castTo(codes, x *Tensor, o castOptions, emit func(Step)) {
 	ld := codes.Dims[1]
-	if !x.Contiguous() && ld == o.cols && o.counts == nil {
+	const rank = 5 // of what a chain reads
+	if !x.Contiguous() && ld == o.cols && o.counts == nil && len(x.Dims) <= rank {
 		b.castStrided(codes, x, o, emit)
 		return
 	}

@@ -18,7 +18,9 @@ func (b *builder) linear(n *graph.Node, l *layer) (why string, err error) {
 	if why := b.ready(l.group); why != "" {
 		return why, nil
 	}
-	b.define(l.AmaxInput, b.amaxOutput(l))
+	if b.uses(l.AmaxInput) > 0 {
+		b.define(l.AmaxInput, b.amaxOutput(l))
+	}
 	switch {
 	case l.Variant.Input == ops.InputOff:
 		return b.weightOnly(l)
@@ -65,13 +67,14 @@ func (b *builder) linear(n *graph.Node, l *layer) (why string, err error) {
 	return "", nil
 }
 
-// amaxOutput is the layer's second output: a copy, where somebody reads it, in the type of the GPU.
+// amaxOutput is the layer's second output: the amax itself, which has all its digits, unless a node reads it, which wants the type that
+// the GPU holds values in.
 func (b *builder) amaxOutput(l *layer) *Tensor {
-	if b.uses(l.AmaxInput) == 0 {
-		return nil
+	amax := l.group.source.amax.view(0, []int64{}, []int64{})
+	if len(b.readers[l.AmaxInput]) == 0 {
+		return amax
 	}
-	amax := l.group.source.amax.view(0, nil, nil)
-	return b.convert(amax, b.held(b.typeOf(l.AmaxInput)))
+	return b.convert(b.copy(amax), b.held(b.typeOf(l.AmaxInput)))
 }
 
 // weightOnly multiplies the input as it is with the decoded weight.
@@ -150,7 +153,7 @@ func (b *builder) spread(g *group, m int64) *Tensor {
 	to := dense(&Buffer{}, kernels.F32, []int64{m})
 	g.spread = to
 	s := Step{
-		Layer: g.layers[0].name, Kernel: "spread scale", Bytes: float64(8 * m), Reads: buffers(from, to), Writes: buffers(to),
+		Layer: g.layers[0].name, Kernel: "spread scale", Bytes: float64(8 * m), Reads: buffers(from), Writes: buffers(to),
 		Launch: func(l *Launcher) error { return l.LT.Spread(l.Context, l.Addr(to), l.Addr(from), int(m), l.Stream) },
 	}
 	if g.mode == ops.InputDynamic {
@@ -237,10 +240,11 @@ func (b *builder) castWeight(l *layer, w *weightCodes) {
 		b.setup(copyBytes("stored scale", scale, l.sw.quant, 4*l.sw.n))
 		b.setup(b.scaleStep(l.name, scale, w.inverse, of, l))
 	}
+	from := x
 	if channels {
-		x, scale = b.timesRows(l, x, scale), nil
+		from, scale = b.timesRows(l, x, scale), nil
 	}
-	b.castTo(w.codes, x, castOptions{layer: l.name, scale: scale, amax: amax, counts: w.counts, rows: l.n, cols: l.k}, b.setup)
+	b.castTo(w.codes, from, castOptions{layer: l.name, scale: scale, amax: amax, counts: w.counts, rows: l.n, cols: l.k}, b.setup)
 }
 
 // timesRows is x of [n, k], whose rows are multiplied by a scale each, in float32, as Setup computes it.
