@@ -121,23 +121,3 @@ func text(p *Program) string {
 	fmt.Fprintln(&s, placed)
 	return s.String()
 }
-
-func TestLook(t *testing.T) {
-	for _, c := range []struct {
-		model string
-		shape tensor.Shape
-	}{{"llama/model.onnx", tensor.Shape{2, 32}}, {"gpt2/model.onnx", tensor.Shape{2, 32}}, {"digits/digits_mlp.onnx", tensor.Shape{5, 64}}, {"digits/digits_cnn.onnx", tensor.Shape{5, 64}}} {
-		m := load(t, c.model)
-		p, st := build(t, m, c.shape, false, Options{})
-		t.Logf("%s\n%s", c.model, text(p))
-		t.Log(sound(t, p))
-		var ops []string
-		for _, n := range st.Model.Graph.Nodes {
-			ops = append(ops, n.OpType)
-		}
-		t.Log(ops)
-		p, _ = build(t, converted(t, m, "i:del,w:del,go:del h16 max", rewrite.Float8Weights), c.shape, true, Options{Compute: kernels.BF16})
-		t.Log(sound(t, p))
-		t.Logf("%s\n%s arena %d", c.model, text(p), p.Arena)
-	}
-}

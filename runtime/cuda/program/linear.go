@@ -35,19 +35,18 @@ func (b *builder) linear(n *graph.Node, l *layer) (why string, err error) {
 	}
 	p := product{layer: l.name, problem: l.problem, plan: l.plan, x: g.codes, w: w.codes, scaleX: g.inverse, scaleW: w.inverse}
 	out := l.Output
-	var tail tail
-	if l.problem.Y == lt.BF16 && (l.plan == nil || !l.plan.MultiplyW) {
-		if tail = b.tail(l.Output, l.n, int64(l.problem.N), kernels.BF16); tail.bias != nil || tail.act != lt.Identity {
-			with := l.problem
-			with.Bias, with.Activation = tail.biasType(), tail.act
-			plan, why, err := b.planOf(with)
-			if err != nil {
-				return "", err
-			}
-			if why == "" {
-				p.problem, p.plan, p.bias, out = with, plan, tail.bias, tail.out
-				b.finished(tail.nodes)
-			}
+	if l.problem.Y == lt.BF16 {
+		// A float32 output wants its bias in bfloat16 too, which is too little where float32 is computed in.
+		tail := b.tail(l.Output, l.n, int64(l.problem.N), kernels.BF16)
+		with := l.problem
+		with.Bias, with.Activation, with.Y = tail.biasType(), tail.act, b.lastType(tail.out, with.Y)
+		plan, why, err := b.planOf(with)
+		if err != nil {
+			return "", err
+		}
+		if why == "" {
+			p.problem, p.plan, p.bias, out = with, plan, tail.bias, tail.out
+			b.finished(tail.nodes)
 		}
 	}
 	if p.plan != nil && p.plan.SpreadX {

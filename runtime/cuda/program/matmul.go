@@ -187,8 +187,8 @@ func lowerGemm(b *builder, n *graph.Node) (why string, err error) {
 		return b.matmul(x, w, n.Output(0), dims, layer)
 	}
 	if alpha == 1 && beta == 1 {
-		if bias := b.bias(added, dims[1], dims[1], t); bias != nil {
-			return b.gemmBias(x, w, bias, n.Output(0), dims, layer)
+		if b.bias(added, dims[1], dims[1], t) != nil {
+			return b.gemmBias(x, w, added, n.Output(0), dims, layer)
 		}
 	}
 	typ := b.typeOf(n.Output(0))
@@ -226,12 +226,13 @@ func lowerGemm(b *builder, n *graph.Node) (why string, err error) {
 }
 
 // gemmBias is a product of two matrices plus a constant row.
-func (b *builder) gemmBias(x, w, bias *Tensor, out string, dims []int64, layer string) (why string, err error) {
+func (b *builder) gemmBias(x, w *Tensor, added, out string, dims []int64, layer string) (why string, err error) {
 	t := typeLT(x.T)
-	p := product{layer: layer, x: b.contiguous(x), bias: bias}
+	y := b.lastType(out, t)
+	p := product{layer: layer, x: b.contiguous(x), bias: b.stored(b.constant(added), fromLT(y), 1, dims[1], 1, dims[1])}
 	w, kn := b.matrices(w)
 	p.w = w
-	p.problem = lt.Problem{M: int(dims[0]), N: int(dims[1]), K: int(x.Dims[1]), X: t, W: t, Y: t, KN: kn, Bias: t}
+	p.problem = lt.Problem{M: int(dims[0]), N: int(dims[1]), K: int(x.Dims[1]), X: t, W: t, Y: y, KN: kn, Bias: y}
 	return b.finishProduct(p, out, dims)
 }
 

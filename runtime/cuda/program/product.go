@@ -6,6 +6,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
 // product is a step that multiplies matrices.
@@ -73,6 +74,7 @@ func fromLT(t lt.Type) kernels.Type {
 // tail is what follows a product and can be computed with it.
 type tail struct {
 	bias  *Tensor // of as many elements as the product has columns, padded; nil: none
+	added string  // its name
 	act   lt.Activation
 	out   string // the name of what comes out
 	nodes []*graph.Node
@@ -98,7 +100,7 @@ func (b *builder) tail(out string, n, padded int64, t kernels.Type) tail {
 		}
 		if bias := b.bias(other, n, padded, t); bias != nil && count(b.values[add.Output(0)].dims) == count(b.values[out].dims) &&
 			len(b.values[add.Output(0)].dims) == len(b.values[out].dims) {
-			f.bias, f.out, f.nodes = bias, add.Output(0), append(f.nodes, add)
+			f.bias, f.added, f.out, f.nodes = bias, other, add.Output(0), append(f.nodes, add)
 		}
 	}
 	if gelu := b.reader(f.out); gelu != nil && t == kernels.BF16 && gelu.Is("Gelu") && gelu.AttrString("approximate", "none") == "tanh" &&
@@ -106,6 +108,14 @@ func (b *builder) tail(out string, n, padded int64, t kernels.Type) tail {
 		f.act, f.out, f.nodes = lt.GELU, gelu.Output(0), append(f.nodes, gelu)
 	}
 	return f
+}
+
+// lastType is the type of a product's result called out: float32 where nobody but the caller of the model gets it, as float32; else y.
+func (b *builder) lastType(out string, y lt.Type) lt.Type {
+	if y == lt.BF16 && b.kept[out] && len(b.readers[out]) == 0 && b.typeOf(out) == tensor.Float32 {
+		return lt.F32
+	}
+	return y
 }
 
 // bias is a constant of n elements along the last dimension, padded, as type t; nil where it is none.
@@ -127,11 +137,13 @@ func (b *builder) finished(nodes []*graph.Node) {
 // finishProduct emits a product of types that cuBLASLt multiplies as they are, with what follows it, and defines its result, of the given
 // dims.
 func (b *builder) finishProduct(p product, out string, dims []int64) (why string, err error) {
-	t := fromLT(p.problem.Y)
 	if p.problem.Batch <= 1 && p.bias == nil {
-		f := b.tail(out, int64(p.problem.N), int64(p.problem.N), t)
-		if len(f.nodes) > 0 {
+		f := b.tail(out, int64(p.problem.N), int64(p.problem.N), fromLT(p.problem.Y))
+		if y := b.lastType(f.out, p.problem.Y); len(f.nodes) > 0 || y != p.problem.Y {
 			with := p.problem
+			if with.Y = y; f.bias != nil && f.biasType() != y {
+				f.bias = b.stored(b.constant(f.added), fromLT(y), 1, int64(with.N), 1, int64(with.N))
+			}
 			with.Bias, with.Activation = f.biasType(), f.act
 			plan, why, err := b.planOf(with)
 			if err != nil {
@@ -148,7 +160,7 @@ func (b *builder) finishProduct(p product, out string, dims []int64) (why string
 			return why, err
 		}
 	}
-	p.y = b.new(t, dims...)
+	p.y = b.new(fromLT(p.problem.Y), dims...)
 	b.multiply(p)
 	b.define(out, p.y)
 	return "", nil
