@@ -38,7 +38,6 @@ type hand struct {
 	v, copied, u      *program.Tensor
 	amax, flag        *program.Tensor
 	n                 int64
-	arena             int64
 	launched, settled *int
 }
 

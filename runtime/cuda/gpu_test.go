@@ -1,0 +1,365 @@
+package cuda
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fp8rewrite/fp8rewrite/graph"
+	"github.com/fp8rewrite/fp8rewrite/onnxio"
+	"github.com/fp8rewrite/fp8rewrite/ops"
+	"github.com/fp8rewrite/fp8rewrite/rewrite"
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
+	"github.com/fp8rewrite/fp8rewrite/runtime/runtimetest"
+	"github.com/fp8rewrite/fp8rewrite/scaling"
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
+
+// onGPU is the engine on the first GPU. Without one the test is skipped, saying what is missing.
+func onGPU(t testing.TB, opt Options) *Backend {
+	t.Helper()
+	opt.Host = cpu.New()
+	b := New(opt).(*Backend)
+	if err := b.Check(); err != nil {
+		t.Skipf("NO GPU, NOTHING TESTED: %v", err)
+	}
+	return b
+}
+
+func TestGPURunsAProgramMadeByHand(t *testing.T) {
+	r := &rig{backend: onGPU(t, Options{})}
+	r.backend.lower = r.lower
+	s := r.open(t, r.model(), runtime.Options{})
+	for i, n := range []int{3, 3, 3, 1 << 20, 3, 1 << 20, 10_000_001, 10_000_001, 1 << 20, 3} {
+		if i == 5 {
+			if err := s.Set("v", tensor.Float32s(tensor.Shape{2}, 3, 4)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := numbers(i, n)
+		want, _ := in["x"].Tensor.AsFloat32s()
+		res, err := s.Run(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, res, "y", want...)
+		wants(t, res, "w", 7, 8, 9)
+		if i < 5 {
+			wants(t, res, "u", 1, 2)
+		} else {
+			wants(t, res, "u", 3, 4)
+		}
+	}
+}
+
+// Tolerances of the suite on a GPU; see runtimetest.Tolerances. Products in float32 and functions are as on the processor: functions of the
+// kernels are within 2 ulp.
+func gpuTolerances() runtimetest.Tolerances { return runtimetest.Default() }
+
+func TestSuiteOnAGPU(t *testing.T) {
+	runtimetest.Run(t, onGPU(t, Options{Exact: true}), map[string]string{
+		"bits": "cuBLASLt chooses its kernels by the number of rows, and promises no bits",
+		"workers/amaxes are joined before the cast": "the GPU cannot call out in the middle of a run; Open refuses such a model",
+		"workers/a failure to join ends the run":    "the GPU cannot call out in the middle of a run; Open refuses such a model",
+	}, gpuTolerances())
+}
+
+// Tolerances of ‖got − want‖ / ‖want‖ of a model's outputs against the embedded engine's.
+const (
+	tolModelFloat32  = 1e-5 // sums in another order
+	tolModelFloat8   = 2e-2 // and roundings to float8 that fall the other way
+	tolModelBFloat16 = 3e-2 // and every value between the layers rounded to 8 bits
+)
+
+// modelCase is a model of testdata and inputs for it.
+type modelCase struct {
+	name, path string
+	inputs     []map[string]runtime.Value
+}
+
+func modelCases() []modelCase {
+	r := rand.New(rand.NewPCG(3, 4))
+	ids := func(rows, columns int64) map[string]runtime.Value {
+		v := make([]int64, rows*columns)
+		for i := range v {
+			v[i] = r.Int64N(256)
+		}
+		return map[string]runtime.Value{"input_ids": runtime.FromTensor(tensor.Int64s(tensor.Shape{rows, columns}, v...))}
+	}
+	images := func(rows int64) map[string]runtime.Value {
+		v := make([]float32, rows*64)
+		for i := range v {
+			v[i] = float32(r.IntN(17))
+		}
+		return map[string]runtime.Value{"image": runtime.FromTensor(tensor.Float32s(tensor.Shape{rows, 64}, v...))}
+	}
+	text := []map[string]runtime.Value{ids(1, 7), ids(2, 128), ids(3, 64)}
+	pictures := []map[string]runtime.Value{images(1), images(50), images(33)}
+	return []modelCase{
+		{"llama", "llama/model.onnx", text}, {"gpt2", "gpt2/model.onnx", text},
+		{"digits_mlp", "digits/digits_mlp.onnx", pictures}, {"digits_cnn", "digits/digits_cnn.onnx", pictures},
+	}
+}
+
+// load opens a model of testdata, converted or as it is. variables are the scales of the layers' inputs.
+func load(t testing.TB, path string, convert bool, weights rewrite.Weights) (m *graph.Model, variables []string) {
+	t.Helper()
+	f, err := onnxio.Open(filepath.Join("..", "..", "testdata", "models", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if !convert {
+		return f.Model, nil
+	}
+	res, err := rewrite.Convert(t.Context(), f.Model, rewrite.Options{Recipe: scaling.DefaultRecipe(), Weights: weights})
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph.WalkNodes(res.Model.Graph.Nodes, func(n *graph.Node) {
+		if ops.IsFloat8Linear(n) {
+			variables = append(variables, n.Input(ops.InScaleInput))
+		}
+	})
+	return res.Model, variables
+}
+
+// settle runs both sessions once, and gives their layers the scale that follows from what the first one saw.
+func settle(t testing.TB, in map[string]runtime.Value, variables []string, sessions ...runtime.Session) {
+	t.Helper()
+	if len(variables) == 0 {
+		return
+	}
+	res, err := sessions[0].Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range res.Layers {
+		for _, s := range sessions {
+			if err := s.Set(variables[i], tensor.Float32s(tensor.Shape{}, ops.QuantMax(0)/max(l.AmaxInput, 1e-6))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// distance is ‖got − want‖ / ‖want‖ of float32 tensors.
+func distance(t testing.TB, got, want *tensor.Tensor) float64 {
+	t.Helper()
+	if !got.Shape.Equal(want.Shape) || got.DType != want.DType {
+		t.Errorf("%s%s, want %s%s", got.DType, got.Shape, want.DType, want.Shape)
+		return math.Inf(1)
+	}
+	a, err := got.AsFloat32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := want.AsFloat32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var off, all float64
+	for i := range a {
+		d := float64(a[i]) - float64(b[i])
+		off += d * d
+		all += float64(b[i]) * float64(b[i])
+	}
+	return math.Sqrt(off / all)
+}
+
+func TestModelsOnAGPUAgreeWithTheProcessor(t *testing.T) {
+	for _, compute := range []string{"float32", "bfloat16"} {
+		b := onGPU(t, Options{Compute: compute})
+		for _, c := range modelCases() {
+			for _, form := range []string{"original", "float8", "float8 with original weights"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", compute, c.name, form), func(t *testing.T) {
+					weights := rewrite.Float8Weights
+					if form == "float8 with original weights" {
+						weights = rewrite.OriginalWeights
+					}
+					m, variables := load(t, c.path, form != "original", weights)
+					opt := runtime.Options{Variables: variables, Statistics: true}
+					tol := tolModelFloat32
+					switch {
+					case compute == "bfloat16":
+						tol = tolModelBFloat16
+					case form != "original":
+						tol = tolModelFloat8
+					}
+					agree(t, b, m, opt, c.inputs, variables, tol)
+				})
+			}
+		}
+	}
+}
+
+// agree runs m on both engines, several times: what is replayed must be what was launched, bit for bit.
+func agree(t *testing.T, b *Backend, m *graph.Model, opt runtime.Options, inputs []map[string]runtime.Value, variables []string, tol float64) {
+	t.Helper()
+	want, err := cpu.New().Open(t.Context(), m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Close()
+	got, err := b.Open(t.Context(), m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := got.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}()
+	settle(t, inputs[0], variables, want, got)
+	first := map[int]*runtime.Result{}
+	for round := range 3 {
+		for i, in := range inputs {
+			g, err := got.Run(t.Context(), in)
+			if err != nil {
+				t.Fatalf("inputs %d, round %d: %v", i, round, err)
+			}
+			if round > 0 {
+				same(t, fmt.Sprintf("inputs %d, round %d", i, round), g, first[i])
+				continue
+			}
+			first[i] = g
+			w, err := want.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range w.Values {
+				d := distance(t, g.Values[name].Tensor, w.Values[name].Tensor)
+				t.Logf("inputs %d: %s: %.3g", i, name, d)
+				if !(d <= tol) {
+					t.Errorf("inputs %d: %s: ‖got − want‖/‖want‖ is %.3g, want at most %.3g", i, name, d, tol)
+				}
+			}
+			seen(t, g.Layers, w.Layers, tol)
+		}
+	}
+	for _, p := range got.(runtime.Placer).Placements() {
+		t.Logf("node %q (%s): %s: %s", p.Node, p.Op, p.Where, p.Why)
+	}
+}
+
+// same holds two results of one session against each other.
+func same(t *testing.T, what string, a, b *runtime.Result) {
+	t.Helper()
+	for name, v := range a.Values {
+		x, err := v.Tensor.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := b.Values[name].Tensor.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(x, y) {
+			t.Errorf("%s: %s has other bits than before", what, name)
+		}
+	}
+	for i := range a.Layers {
+		if a.Layers[i] != b.Layers[i] {
+			t.Errorf("%s: layer %+v, was %+v", what, a.Layers[i], b.Layers[i])
+		}
+	}
+}
+
+// seen holds what layers saw against what they should have: an amax is one value of many, and moves with it.
+func seen(t *testing.T, got, want []runtime.LayerStats, tol float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d layers, want %d", len(got), len(want))
+	}
+	for i, g := range got {
+		w := want[i]
+		off := math.Abs(float64(g.AmaxInput)/float64(w.AmaxInput) - 1)
+		if g.Layer != w.Layer || g.Runs != w.Runs || g.Counted != w.Counted || g.AmaxWeight != w.AmaxWeight || g.Input.Elements != w.Input.Elements ||
+			g.Weight != w.Weight || !(off <= 3*tol) {
+			t.Errorf("layer %+v, want %+v", g, w)
+		}
+	}
+}
+
+func TestSessionsOnAGPURunAtTheSameTime(t *testing.T) {
+	b := onGPU(t, Options{Compute: "bfloat16"})
+	var wait sync.WaitGroup
+	cases := modelCases()[:2]
+	for _, c := range append(cases, cases...) {
+		m, variables := load(t, c.path, true, rewrite.Float8Weights)
+		s, err := b.Open(t.Context(), m, runtime.Options{Variables: variables})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		settle(t, c.inputs[0], variables, s)
+		var want []*runtime.Result
+		for _, in := range c.inputs {
+			res, err := s.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, res)
+		}
+		wait.Go(func() {
+			for round := range 10 {
+				for i, in := range c.inputs {
+					res, err := s.Run(t.Context(), in)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					same(t, fmt.Sprintf("%s, round %d", c.name, round), res, want[i])
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestGPUProfile(t *testing.T) {
+	for _, compute := range []string{"float32", "bfloat16"} {
+		b := onGPU(t, Options{Compute: compute})
+		for _, convert := range []bool{false, true} {
+			c := modelCases()[0]
+			m, variables := load(t, c.path, convert, rewrite.Float8Weights)
+			s, err := b.Open(t.Context(), m, runtime.Options{Variables: variables})
+			if err != nil {
+				t.Fatal(err)
+			}
+			settle(t, c.inputs[1], variables, s)
+			p, err := s.(runtime.Profiler).Profile(t.Context(), c.inputs[1], 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sum time.Duration
+			for _, st := range p.Steps {
+				sum += st.Time
+				if st.Time <= 0 || st.Kernel == "" {
+					t.Errorf("step %+v", st)
+				}
+				t.Logf("%9v %-40s %s", st.Time, st.Kernel, st.Node)
+			}
+			start := time.Now()
+			for range 10 {
+				if _, err := s.Run(t.Context(), c.inputs[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Logf("%s, float8 %v: %v replayed, %v in %d steps, %v a run; weights %d, arena %d", compute, convert, p.Total, sum, len(p.Steps),
+				time.Since(start)/10, p.Weights, p.Arena)
+			if p.Total <= 0 || len(p.Totals) != 10 || p.Weights == 0 || p.Arena == 0 {
+				t.Errorf("%+v", p)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
