@@ -236,7 +236,7 @@ func (b *builder) castWeight(l *layer, w *weightCodes) {
 		scale = piece(made, l.sw.n)
 		back := &Buffer{Home: State}
 		w.inverse = piece(back, l.sw.n)
-		b.setup(copyBytes("stored scale", scale, l.sw.quant, 4*l.sw.n))
+		b.setup(copyFloats("stored scale", scale, l.sw.quant, l.sw.n))
 		b.setup(b.scaleStep(l.name, scale, w.inverse, of, l))
 	}
 	from := x

@@ -30,7 +30,7 @@ func newDynamics() dynamics {
 
 // slot is a scale that begins each run as from.
 func (d *dynamics) slot(from *Tensor) *Tensor {
-	d.gather = append(d.gather, copyBytes("stored scale", piece(d.stored, 1), from, from.T.Size()))
+	d.gather = append(d.gather, copyFloats("stored scale", piece(d.stored, 1), from, 1))
 	return piece(d.scale, 1)
 }
 
@@ -42,13 +42,16 @@ func (b *builder) finishDynamics() {
 	}
 	b.prog.Setup = append(b.prog.Setup, d.gather...)
 	n := d.stored.Bytes / 4
-	b.prog.Steps = append([]Step{copyBytes("stored scales", flat(d.scale, n), flat(d.stored, n), d.stored.Bytes)}, b.prog.Steps...)
+	b.prog.Steps = append([]Step{copyFloats("stored scales", flat(d.scale, n), flat(d.stored, n), n)}, b.prog.Steps...)
 }
 
-// copyBytes is a step that copies n contiguous bytes.
-func copyBytes(kernel string, to, from *Tensor, n int64) Step {
+// copyFloats is a step that copies n float32 that lie one after the other.
+func copyFloats(kernel string, to, from *Tensor, n int64) Step {
 	return Step{
-		Kernel: kernel, Bytes: float64(2 * n), Reads: buffers(from), Writes: buffers(to),
-		Launch: func(l *Launcher) error { return l.Context.Copy(l.Addr(to), l.Addr(from), n, l.Stream) },
+		Kernel: kernel, Bytes: float64(8 * n), Reads: buffers(from), Writes: buffers(to),
+		Launch: func(l *Launcher) error {
+			strides := []int64{1}
+			return l.Kernels.Copy(kernels.View{P: l.Addr(to), Strides: strides}, kernels.View{P: l.Addr(from), Strides: strides}, []int64{n}, 4, l.Stream)
+		},
 	}
 }
