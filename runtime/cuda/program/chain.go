@@ -65,6 +65,9 @@ func (t *term) chooses() bool {
 	return t.op == kernels.OpKeepIf || slices.ContainsFunc(t.args, (*term).chooses)
 }
 
+// reads reports whether the term takes anything from memory.
+func (t *term) reads() bool { return t.in != nil || slices.ContainsFunc(t.args, (*term).reads) }
+
 // chain is an expression as a kernels.Chain.
 type chain struct {
 	inputs  []*Tensor

@@ -109,6 +109,19 @@ func (b *builder) grow(n *graph.Node, out string, names []string, f func(in []*t
 			}
 		}
 		e := &expression{dims: dims, t: t, root: f(in), node: n}
+		if !e.root.reads() {
+			// A chain begins with an input, and so one of numbers alone needs them in memory.
+			for i, name := range names {
+				if in[i] != nil {
+					at, why := b.get(name)
+					if at == nil {
+						return why, nil
+					}
+					in[i] = &term{in: at}
+				}
+			}
+			e.root = f(in)
+		}
 		if _, ok := compile(e.root, dims); ok {
 			b.defineLazy(out, e)
 			return "", nil
