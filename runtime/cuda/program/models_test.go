@@ -1,14 +1,19 @@
 package program
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/rewrite"
+	"github.com/fp8rewrite/fp8rewrite/runtime"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -106,5 +111,85 @@ func TestAValueThatIsAnOutputIsStillWritten(t *testing.T) {
 	}
 	if got := summary(p.Steps); !strings.Contains(got, " 4 cast e4m3") || !strings.Contains(got, "1 convert") {
 		t.Error(got)
+	}
+}
+
+// TestModelsComputeWhatTheProcessorDoes runs programs on a machine that computes each launch plainly.
+func TestModelsComputeWhatTheProcessorDoes(t *testing.T) {
+	const static, dynamic = "i:del,w:del,go:del h16 max", "i:dyn,w:dyn,go:dyn h16 max"
+	for _, c := range []struct {
+		model     string
+		shape     tensor.Shape
+		recipe    string
+		weights   rewrite.Weights
+		variables bool
+	}{
+		{model: "llama/model.onnx", shape: tensor.Shape{1, 3}},
+		{model: "llama/model.onnx", shape: tensor.Shape{2, 2}, recipe: static, variables: true},
+		{model: "llama/model.onnx", shape: tensor.Shape{1, 3}, recipe: dynamic},
+		{model: "llama/model.onnx", shape: tensor.Shape{1, 3}, recipe: static, weights: rewrite.OriginalWeights, variables: true},
+		{model: "gpt2/model.onnx", shape: tensor.Shape{2, 2}},
+		{model: "gpt2/model.onnx", shape: tensor.Shape{1, 3}, recipe: dynamic},
+		{model: "digits/digits_mlp.onnx", shape: tensor.Shape{5, 64}, recipe: static, variables: true},
+		{model: "digits/digits_cnn.onnx", shape: tensor.Shape{5, 64}, recipe: dynamic},
+	} {
+		t.Run(fmt.Sprintf("%s %s %v", c.model, c.recipe, c.weights), func(t *testing.T) {
+			m := load(t, c.model)
+			if c.recipe != "" {
+				m = converted(t, m, c.recipe, c.weights)
+			}
+			p, _ := build(t, m, c.shape, c.variables, Options{Compute: kernels.F32})
+			in := m.Graph.Inputs[0]
+			x := random(1, c.shape...)
+			if in.Type.DType == tensor.Int64 {
+				ids := make([]int64, count(c.shape))
+				for i := range ids {
+					ids[i] = int64(i*37+5) % 200
+				}
+				x = tensor.Int64s(c.shape, ids...)
+			}
+			inputs := map[string]*tensor.Tensor{in.Name: x}
+			for _, v := range p.Variables {
+				inputs[v.Name] = m.Graph.Initializer(v.Name).Tensor
+			}
+			machine := newMachine(t)
+			got := machine.run(p, inputs)
+			s, err := cpu.New().Open(context.Background(), m, runtime.Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want, err := s.Run(context.Background(), map[string]runtime.Value{in.Name: runtime.FromTensor(x)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A code next to a boundary may be another one after a sum in another order.
+			tolerance := 1e-5
+			if c.recipe != "" {
+				tolerance = 2e-2
+			}
+			for name, v := range want.Values {
+				if d := distance(t, got[name], v.Tensor); !(d <= tolerance) {
+					t.Errorf("%q differs by %.3g", name, d)
+				}
+			}
+			for i, l := range want.Layers {
+				at := p.Layers[i]
+				if at.Name != l.Layer {
+					t.Fatalf("layer %d is %q, want %q", i, at.Name, l.Layer)
+				}
+				same := func(what string, a *Tensor, want float32) {
+					if got := machine.get(a.T, machine.addr(a.Buffer)+driver.Ptr(a.Offset), 0); math.Abs(float64(got/want-1)) > 0.02 {
+						t.Errorf("layer %q: amax of its %s is %g, want %g", l.Layer, what, got, want)
+					}
+				}
+				same("input", at.AmaxInput, l.AmaxInput)
+				if (at.AmaxWeight != nil) != (l.AmaxWeight != 0) {
+					t.Errorf("layer %q: amax of its weight is there: %t", l.Layer, at.AmaxWeight != nil)
+				} else if at.AmaxWeight != nil {
+					same("weight", at.AmaxWeight, l.AmaxWeight)
+				}
+			}
+		})
 	}
 }
