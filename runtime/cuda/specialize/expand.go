@@ -1,11 +1,16 @@
 package specialize
 
 import (
+	"slices"
+
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/inline"
 	"github.com/fp8rewrite/fp8rewrite/rewrite/opset"
 )
+
+// layerNormalizationBorn is the version that LayerNormalization came with.
+const layerNormalizationBorn = 17
 
 // target is the version of ONNX's own operators that has all operators which come out of canonical forms.
 const target = 23
@@ -30,10 +35,21 @@ func (w *work) expand() {
 
 // lift raises the model to the target version.
 func (w *work) lift() {
-	if w.m.OpsetVersion("") < target {
+	v := w.m.OpsetVersion("")
+	if v < target {
 		_, _ = opset.Lift(w.m, target)
 	}
 	w.g = w.m.Graph
+	if v < layerNormalizationBorn && w.m.OpsetVersion("") >= target {
+		// Before it was ONNX's own, ONNX Runtime took the operator with any attributes and looked at these.
+		graph.WalkNodes(w.g.Nodes, func(n *graph.Node) {
+			if n.Is("LayerNormalization") {
+				n.Attributes = slices.DeleteFunc(n.Attributes, func(a *graph.Attribute) bool {
+					return a.Name != "axis" && a.Name != "epsilon" && a.Name != "stash_type"
+				})
+			}
+		})
+	}
 	w.names = graph.NewNames(w.m)
 	if w.lifted = w.m.OpsetVersion("") >= target; w.lifted {
 		w.m.IRVersion = max(w.m.IRVersion, targetIR)

@@ -49,6 +49,7 @@ func newWork(m *graph.Model, opt Options) (*work, error) {
 	if err := w.variables(); err != nil {
 		return nil, err
 	}
+	w.untangle()
 	w.g.Values = nil
 	w.outputs = w.g.Outputs
 	w.g.Outputs = nil
