@@ -17,6 +17,14 @@ type Tolerances struct {
 	Elementwise float64 // of one operator on float32
 	Half        float64 // of float16 and bfloat16 outputs, in units of their own rounding (half an ulp)
 	Scale       float64 // of a value made with a scale of the run's own
+
+	// Codes is of products of float8 codes, where an engine sums those with fewer bits than float32 has, and Decoded of products with a
+	// float8 weight whose values it rounds to bfloat16, as the model's own type is then. 0 is Sum.
+	Codes, Decoded float64
+
+	// Amax is how far, relative to itself, the amax of a layer's input lies from the one that the layer has where all sums are in float32,
+	// for nine layers of ten. 0 is 1e-3.
+	Amax float64
 }
 
 // Default is what the CPU reaches with sums in float32: K rounding errors of 2^-24 grow like their square root, and 1e-5 leaves room
