@@ -60,6 +60,7 @@ type timer struct {
 	*exec
 	runs   int
 	events []driver.Event
+	empty  time.Duration // what two events with nothing between them tell
 }
 
 // at is event i, made when first wanted.
@@ -124,6 +125,9 @@ func (t *timer) whole() ([]time.Duration, error) {
 
 // each times each step: the median over the runs.
 func (t *timer) each(total time.Duration) ([]runtime.StepTime, error) {
+	if err := t.nothing(); err != nil {
+		return nil, err
+	}
 	times := map[*program.Step][]time.Duration{}
 	ahead := 1 // replays that keep the GPU busy while the host catches up
 	for run := range t.runs + 1 {
@@ -160,6 +164,32 @@ func (t *timer) each(total time.Duration) ([]runtime.StepTime, error) {
 	return out, nil
 }
 
+// nothing finds out what two events tell that have nothing between them, in a stream that is behind the host.
+func (t *timer) nothing() error {
+	const pairs = 16
+	if err := t.clear(t.prog.Cleared); err != nil {
+		return err
+	}
+	for i := range pairs {
+		if err := t.mark(i); err != nil {
+			return err
+		}
+	}
+	if err := t.c.Sync(t.stream); err != nil {
+		return err
+	}
+	var all []time.Duration
+	for i := range pairs - 1 {
+		d, err := t.between(i, i+1)
+		if err != nil {
+			return err
+		}
+		all = append(all, d)
+	}
+	t.empty = slices.Min(all)
+	return nil
+}
+
 // stretchSteps launches a stretch with an event after each step.
 func (t *timer) stretchSteps(st *stretch, ahead int, times map[*program.Step][]time.Duration) error {
 	for range ahead {
@@ -190,7 +220,7 @@ func (t *timer) stretchSteps(st *stretch, ahead int, times map[*program.Step][]t
 		if err != nil {
 			return err
 		}
-		times[step] = append(times[step], d)
+		times[step] = append(times[step], max(d-t.empty, 0))
 	}
 	return nil
 }
