@@ -168,6 +168,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 		return err
 	}
 	defer func() { err = workers.leave(ctx, err) }()
+	backend.share(workers.size())
 	if workers.rank() > 0 {
 		stdout, stderr, o.quiet = io.Discard, io.Discard, true
 	} else if workers.size() > 1 {
@@ -208,7 +209,7 @@ type calibration struct {
 	*calibrateOptions
 	file           *onnxio.File
 	set            *samples.Set
-	backend        runtime.Backend
+	backend        *engine
 	workers        workers
 	opt            calibrate.Options
 	start          time.Time
@@ -270,6 +271,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	if !c.quiet {
 		c.opt.Planned = func(p runtime.Plan) {
 			bar.clear()
+			c.backend.tell(c.stderr, &c.device)
 			tellPlan(c.stderr, "plan", p)
 		}
 	}
@@ -303,7 +305,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	}
 	c.opt.Fingerprint = fingerprint{
 		{"the model", fmt.Sprintf("%q", sums)}, {"the data", c.batches}, {"--batch-size", fmt.Sprint(c.set.BatchSize())}, {"the number of steps", fmt.Sprint(c.set.Steps())},
-		{"--device", c.backend.Name()}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
+		{"--device", c.backend.Name()}, {"--compute", c.backend.compute}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
 		{"--force", fmt.Sprint(c.force)}, {"this program's version", buildVersion()}, {"--labels", judged},
 	}.String()
 	c.opt.Save = func(p *calibrate.Checkpoint) error {
@@ -365,15 +367,20 @@ func (c *calibration) tell(ctx context.Context, digests *digests, res *calibrate
 	rep.Model.Output = &out
 	s := &rep.Calibration.Settings
 	s.Data, s.BatchSize, s.Device, s.Freeze, s.Ranks = c.batches, c.set.BatchSize(), c.backend.Name(), c.freeze, int64(c.workers.size())
+	rep.Calibration.Execution = c.backend.execution()
 	if c.losses != nil {
 		rep.Calibration.Losses = c.losses.all
 	}
 	fillVolatile(rep, c.start)
+	c.backend.fill(&rep.Volatile)
 	rep.Finish()
 	for _, note := range c.set.Notes() {
 		if !c.quiet {
 			fmt.Fprintf(c.stderr, "note: %s\n", oneLine(note))
 		}
+	}
+	if !c.quiet {
+		c.backend.tellPlaces(c.stderr)
 	}
 	return writeReport(c.stdout, rep, c.report, c.json, c.quiet, render.Options{})
 }

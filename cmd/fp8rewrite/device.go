@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,12 +12,15 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/report/render"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/ort"
 )
 
 // deviceOptions are the flags that choose an engine.
 type deviceOptions struct {
 	device    string
+	compute   string
 	ortLib    string
 	threads   int
 	maxMemory string
@@ -24,16 +28,29 @@ type deviceOptions struct {
 
 func (d *deviceOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&d.device, "device", "auto", "engine: auto, cpu (embedded), or ort (an ONNX Runtime library of yours)")
+	f.StringVar(&d.device, "device", "auto", "engine: auto (a GPU that can be used, else cpu), cpu (embedded), cuda or cuda:N (an NVIDIA GPU), or ort (an ONNX Runtime library of yours)")
+	f.StringVar(&d.compute, "compute", "", "what a GPU computes float32 in where it is not float8: float32 or bfloat16 (default: float32)")
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
 	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
-	completeWords(cmd, "device", "auto", "cpu", "ort")
+	completeWords(cmd, "device", "auto", "cpu", "cuda", "ort")
+	completeWords(cmd, "compute", "float32", "bfloat16")
 }
 
-// open is the engine that the flags name, which can be used here, and the bounds to open sessions with. auto is the embedded engine: a
-// named engine is never replaced by another one.
-func (d *deviceOptions) open() (runtime.Backend, runtime.Options, error) {
+// engine is what a command runs models on, and what is to be said of it.
+type engine struct {
+	runtime.Backend
+	asked    string // what --device said
+	compute  string // of a GPU: "float32" or "bfloat16"
+	card     string // the GPU and its libraries
+	fallback string // why auto took no GPU
+	told     bool   // tell has
+	places   *places
+}
+
+// open is the engine that the flags name, which can be used here, and the bounds to open sessions with. auto is a GPU that can be used,
+// else the embedded engine: a named engine is never replaced by another one.
+func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 	opt := runtime.Options{Threads: d.threads}
 	if d.threads < 0 {
 		return nil, opt, hint(usagef("--threads: got %d, want 1 or more", d.threads), "leave --threads out to use all")
@@ -43,25 +60,89 @@ func (d *deviceOptions) open() (runtime.Backend, runtime.Options, error) {
 		return nil, opt, hint(usageError{fmt.Errorf("--max-memory: %w", err)}, "--max-memory 4GB")
 	}
 	opt.MaxMemory = bytes
-	if d.ortLib != "" && d.device != "ort" {
+	name, number, numbered := strings.Cut(d.device, ":")
+	switch {
+	case d.ortLib != "" && d.device != "ort":
 		return nil, opt, hint(usagef("--ort-lib is for --device ort, got --device %s", d.device), "--device ort")
+	case d.compute != "" && d.compute != "float32" && d.compute != "bfloat16":
+		return nil, opt, hint(usagef("--compute: got %q, want float32 or bfloat16", d.compute), "--compute bfloat16")
+	case d.compute != "" && (d.device == "cpu" || d.device == "ort"):
+		return nil, opt, hint(usagef("--compute is for --device cuda, got --device %s", d.device), "leave --compute out")
 	}
-	var b runtime.Backend
-	switch name, _, _ := strings.Cut(d.device, ":"); {
-	case d.device == "auto" || d.device == "cpu":
-		b = cpu.New()
+	e := &engine{asked: d.device}
+	switch {
+	case d.device == "auto":
+		gpu := cuda.New(cuda.Options{Compute: d.compute, Host: cpu.New()})
+		if err := gpu.Check(); err != nil {
+			e.Backend, e.fallback = cpu.New(), shortly(err)
+			break
+		}
+		e.Backend = gpu
+	case d.device == "cpu":
+		e.Backend = cpu.New()
 	case d.device == "ort":
-		b = ort.New(d.ortLib)
+		e.Backend = ort.New(d.ortLib)
 	case name == "cuda":
-		err := &runtime.UnavailableError{Backend: d.device, Err: errors.New("this version has no GPU engine")}
-		return nil, opt, hint(err, "--device cpu")
+		n := 0
+		if numbered {
+			var err error
+			if n, err = strconv.Atoi(number); err != nil || n < 0 || strconv.Itoa(n) != number {
+				return nil, opt, hint(usagef("--device: got %q, want cuda or cuda:N with the number of a GPU", d.device), "fp8rewrite devices lists them")
+			}
+		}
+		e.Backend = cuda.New(cuda.Options{Device: n, Compute: d.compute, Host: cpu.New()})
 	default:
-		return nil, opt, hint(usagef("--device: got %q, want auto, cpu or ort", d.device), "--device cpu")
+		return nil, opt, hint(usagef("--device: got %q, want auto, cpu, cuda, cuda:N or ort", d.device), "--device cpu")
 	}
-	if err := b.Check(); err != nil {
+	if err := e.Check(); err != nil {
+		if name == "cuda" {
+			return nil, opt, hint(err, "fp8rewrite devices lists what was found; --device cpu needs nothing but this program")
+		}
 		return nil, opt, hint(err, "--device cpu needs nothing but this program")
 	}
-	return b, opt, nil
+	if b, ok := e.Backend.(*cuda.Backend); ok {
+		if e.compute = d.compute; e.compute == "" {
+			e.compute = "float32"
+		}
+		e.card = b.Card()
+	}
+	e.places = &places{Backend: e.Backend}
+	e.Backend = e.places
+	return e, opt, nil
+}
+
+// share is called once it is known how many processes share the rows of a step. They join their amaxes in the middle of a run, which the
+// GPU's engine cannot: auto goes to the embedded one then.
+func (e *engine) share(processes int) {
+	if processes > 1 && e.asked == "auto" && e.compute != "" {
+		e.places = &places{Backend: cpu.New()}
+		e.Backend, e.compute, e.card = e.places, "", ""
+		e.fallback = fmt.Sprintf("%d processes share the rows, which a GPU cannot", processes)
+	}
+}
+
+// tell says once that auto took no GPU.
+func (e *engine) tell(w io.Writer, d *deviceOptions) {
+	if e.fallback == "" || e.told {
+		return
+	}
+	e.told = true
+	text := fmt.Sprintf("note: running on the cpu: %s", e.fallback)
+	if d.compute != "" {
+		text += "; --compute " + d.compute + " is for GPUs"
+	}
+	fmt.Fprintln(w, oneLine(text))
+}
+
+// shortly is the first line of why an engine cannot be used, without the places where it was looked for.
+func shortly(err error) string {
+	var unavailable *runtime.UnavailableError
+	if errors.As(err, &unavailable) {
+		err = unavailable.Err
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	first, _, _ = strings.Cut(first, "; ")
+	return first
 }
 
 // tellPlan prints what an engine needs for a batch of what, where it knows: the values that are alive at one time, and weights in the
@@ -81,10 +162,13 @@ func tellPlan(w io.Writer, what string, p runtime.Plan) {
 func explainRun(err error) error {
 	var unsupported *runtime.UnsupportedError
 	var memory *runtime.MemoryError
+	var lost *driver.LostError
 	switch {
+	case errors.As(err, &lost):
+		return hint(err, "the GPU is lost to this process, not to the next one: run it again, or with --device cpu")
 	case errors.As(err, &unsupported) && unsupported.Backend != "ort":
 		return hint(err, "--device ort runs the model with an ONNX Runtime library of yours")
-	case errors.As(err, &memory):
+	case errors.As(err, &memory), driver.IsOutOfMemory(err):
 		return hint(err, "a smaller --batch-size, or a larger --max-memory")
 	}
 	return err

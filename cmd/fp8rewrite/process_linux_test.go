@@ -293,7 +293,7 @@ func (c *calibrationRun) system(t *testing.T) {
 		tty, shown := terminal(t, 100)
 		out := filepath.Join(t.TempDir(), "out.onnx")
 		models := filepath.Dir(c.llama)
-		args := []string{"calibrate", c.args[1], "--data", filepath.Join(models, "data.npz"), "--prefix", "calib_", "--batch-size", "1", "--threads", "1", "-o", out}
+		args := []string{"calibrate", c.args[1], "--data", filepath.Join(models, "data.npz"), "--prefix", "calib_", "--batch-size", "1", "--threads", "1", "--device", "cpu", "-o", out}
 		r := c.run(t, func(cmd *exec.Cmd) { cmd.Stderr = tty }, args...)
 		got := shown()
 		if r.code() != exitDone || !strings.Contains(got, "calibrating") || !strings.Contains(got, "step/s") {

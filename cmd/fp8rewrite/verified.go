@@ -13,6 +13,7 @@ func verificationReport(v *verification, found *verified) *reports.Report {
 	section := &reports.Verification{Settings: reports.VerificationSettings{
 		Data: found.data, Batches: int64(v.set.Steps()), BatchSize: v.set.BatchSize(), Device: v.backend.Name(), Labels: v.labels,
 	}}
+	section.Execution = v.backend.execution()
 	s := &section.Settings
 	for _, g := range []struct {
 		name  string

@@ -240,7 +240,7 @@ type verification struct {
 	*verifyOptions
 	files          []*onnxio.File // the original, the rewritten
 	set            *samples.Set
-	backend        runtime.Backend
+	backend        *engine
 	limits         runtime.Options
 	start          time.Time
 	stdout, stderr io.Writer
@@ -276,6 +276,7 @@ func (v *verification) run(ctx context.Context) error {
 	if !v.quiet {
 		opt.Planned = func(model string, p runtime.Plan) {
 			bar.clear()
+			v.backend.tell(v.stderr, &v.device)
 			tellPlan(v.stderr, "plan of the "+model+" model", p)
 		}
 	}
@@ -438,11 +439,15 @@ func (v *verification) tell(ctx context.Context, digests []*digests, found *veri
 		}
 	}
 	fillVolatile(rep, v.start)
+	v.backend.fill(&rep.Volatile)
 	rep.Finish()
 	for _, note := range v.set.Notes() {
 		if !v.quiet {
 			fmt.Fprintf(v.stderr, "note: %s\n", oneLine(note))
 		}
+	}
+	if !v.quiet {
+		v.backend.tellPlaces(v.stderr)
 	}
 	err := writeReport(v.stdout, rep, v.report, v.json, v.quiet, render.Options{All: v.all})
 	if err != nil && errors.Is(err, context.Canceled) {
