@@ -94,7 +94,7 @@ func (a *attention) scores() bool {
 			if i < 0 || a.scale != 1 {
 				return false
 			}
-			a.masks = append(a.masks, masking{add: n.Inputs[1-i]})
+			a.masks = append(a.masks, a.added(n.Inputs[1-i]))
 			pass(n, n.Inputs[i])
 		case n.Is("Where") && len(n.Inputs) == 3:
 			i := 1 + a.branch(n.Inputs[1:], s, 0)
@@ -112,6 +112,24 @@ func (a *attention) scores() bool {
 		}
 	}
 	return false
+}
+
+// added is the masking by what is added to the scores. One that follows from a constant condition, and is too large to be constant itself, is
+// known by the condition.
+func (a *attention) added(name string) masking {
+	w := a.op(name, "Where")
+	if w == nil || len(w.Inputs) != 3 || a.consts[w.Inputs[0]] == nil {
+		return masking{add: name}
+	}
+	x, ok := a.scalar(w.Inputs[1])
+	y, ok2 := a.scalar(w.Inputs[2])
+	switch {
+	case ok && ok2 && x == 0 && y <= hidden:
+		return masking{where: w.Inputs[0], keep: true, masked: y}
+	case ok && ok2 && y == 0 && x <= hidden:
+		return masking{where: w.Inputs[0], masked: x}
+	}
+	return masking{add: name}
 }
 
 // scaled is what a Mul or Div by a constant scales, and by what.

@@ -164,3 +164,12 @@ func TestLargeHeadsStayProducts(t *testing.T) {
 	becomes(t, m, "Attention 1", Options{MaxHead: 8})
 	becomes(t, m, "MatMul 2, Mul 1, Softmax 1, Transpose 1", Options{MaxHead: 7})
 }
+
+// A mask that is too large to be computed is known by the condition that it is made from.
+func TestAMaskThatIsNotComputed(t *testing.T) {
+	m := text(t, attentionHead+causal+keys+"MatMul q kt -> s\nMul s scale -> t\nAdd t mask -> u\nSoftmax u -> p\nMatMul p v -> y")
+	n := foundAttention(becomes(t, m, "Attention 1", Options{MaxFold: 50}))
+	if n.AttrInt("is_causal", 0) == 0 || n.Input(3) != "" {
+		t.Errorf("%v %v", n.Inputs, n.Attributes)
+	}
+}

@@ -66,8 +66,10 @@ func (w *work) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		more = w.compact() || more
 		branched := w.branches()
 		simpler := w.simplify()
+		simpler = w.share() || simpler
 		if !changed && !more && !branched && !simpler {
 			return nil
 		}

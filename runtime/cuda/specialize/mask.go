@@ -226,7 +226,7 @@ func (a *attention) readMask(name string, t *tensor.Tensor, m masking) *constant
 		return c
 	}
 	// A row that hides everything: as in condition.
-	full := bytes.Repeat([]byte{0}, int(a.keys))
+	full := make([]byte, a.keys)
 	hides := false
 	for r := range int(rows) {
 		hides = hides || bytes.Equal(matrix.Data.(tensor.Bytes)[r*int(a.keys):][:a.keys], full)
@@ -249,38 +249,42 @@ func hiding(t *tensor.Tensor, m masking) *tensor.Tensor {
 	return &tensor.Tensor{DType: tensor.Bool, Shape: t.Shape, Data: tensor.Bytes(b)}
 }
 
-// kindOf looks at a matrix of booleans, which say what is looked at, or of numbers that are added. Only a square one is causal.
+// kindOf looks at a matrix of booleans, which say what is looked at, or of numbers that are added. Only a square one is causal. Matrices are as
+// large as the square of a sequence, so rows are compared as bytes.
 func kindOf(t *tensor.Tensor, square bool) (maskKind, float64) {
 	at := reader(t)
 	if at == nil {
 		return otherMask, 0
 	}
+	b, width := []byte(t.Data.(tensor.Bytes)), t.DType.Bits()/8
 	rows, keys := int(t.Shape[0]), int(t.Shape[1])
+	seen := make([]byte, keys*width)
+	if t.DType == tensor.Bool {
+		seen = bytes.Repeat([]byte{1}, keys)
+	}
 	none, causal, masked := true, square, math.Inf(-1)
 	for r := range rows {
-		for c := range keys {
-			x := at(r*keys + c)
-			if x != 0 {
-				none = false
-			}
-			if c <= r && x != 0 || c > r && !(x <= hidden) {
-				causal = false
-			}
-			if c > r {
+		row := b[r*keys*width:][:keys*width]
+		none = none && bytes.Equal(row, seen)
+		if past := (r + 1) * width; causal {
+			causal = bytes.Equal(row[:past], seen[:past])
+			for c := r + 1; c < keys && causal; c++ {
+				x := at(r*keys + c)
 				masked = max(masked, x)
+				causal = x <= hidden
+				if bytes.Equal(row[c*width:len(row)-width], row[(c+1)*width:]) {
+					break // all that follows is the same
+				}
 			}
 		}
 		if !none && !causal {
 			return otherMask, 0
 		}
 	}
-	switch {
-	case none:
+	if none {
 		return noMask, 0
-	case causal:
-		return causalMask, masked
 	}
-	return otherMask, 0
+	return causalMask, masked
 }
 
 // reader gives the elements of a mask as what they add to a score; nil for a type that is no mask's.

@@ -85,6 +85,7 @@ func TestLayerNormalizationInItsSpellings(t *testing.T) {
 	for name, lines := range map[string]string{
 		"Pow":             core + "Pow c two -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nDiv c d -> n\nMul n w -> v\nAdd v b -> y",
 		"Mul c c":         core + "Mul c c -> q\nReduceMean q pos -> m\nAdd m eps -> s\nSqrt s -> d\nReciprocal d -> r\nMul r c -> n\nMul w n -> v\nAdd b v -> y",
+		"computed twice":  core + "Pow c two -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nSub x mean -> c2\nDiv c2 d -> n\nMul n w -> v\nAdd v b -> y",
 		"without a bias":  core + "Mul c c -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nDiv c d -> n\nMul n w -> y",
 		"without weights": core + "Mul c c -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nDiv c d -> y",
 	} {

@@ -23,7 +23,9 @@ type work struct {
 	consts  map[string]*tensor.Tensor
 	lifted  bool
 	stays   map[*graph.Node]bool // the engine could not compute them
-	info    *shape.Info
+	// compacted are constants that have been looked at for equal parts.
+	compacted map[*tensor.Tensor]bool
+	info      *shape.Info
 }
 
 // newWork copies m, fixes its inputs and makes inputs of the variables. Declarations of values inside the main graph go: what holds for
@@ -37,7 +39,8 @@ func newWork(m *graph.Model, opt Options) (*work, error) {
 	c.Functions = slices.Clone(m.Functions)
 	c.Opsets = slices.Clone(m.Opsets)
 	c.Origin = nil
-	w := &work{opt: opt, m: &c, g: c.Graph, weights: map[*tensor.Tensor]bool{}, stays: map[*graph.Node]bool{}}
+	w := &work{opt: opt, m: &c, g: c.Graph, weights: map[*tensor.Tensor]bool{}, stays: map[*graph.Node]bool{},
+		compacted: map[*tensor.Tensor]bool{}}
 	w.g.Walk(func(g *graph.Graph) {
 		for _, i := range g.Initializers {
 			w.weights[i.Tensor] = true
