@@ -15,6 +15,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/page"
 	"github.com/fp8rewrite/fp8rewrite/report/render"
 )
 
@@ -47,7 +48,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 }
 
 // showFormats are the forms of a report, by the name of the format.
-var showFormats = []string{"table", "markdown", "json"}
+var showFormats = []string{"table", "markdown", "json", "html"}
 
 // showOptions are the flags of report show.
 type showOptions struct {
@@ -61,14 +62,14 @@ func newReportShow() *cobra.Command {
 	o := &showOptions{}
 	cmd := &cobra.Command{
 		Use:   "show REPORT.json",
-		Short: "Show a saved report as a table, Markdown or JSON",
-		Long: `show writes what a saved report says, of any version of this program: as a table, as Markdown for a comment or a wiki, or as JSON in the
-form of the present version.
+		Short: "Show a saved report as a table, Markdown, JSON or a page",
+		Long: `show writes what a saved report says, of any version of this program: as a table, as Markdown for a comment or a wiki, as JSON in the
+form of the present version, or as an HTML page with plots, which is one file that needs no network and no script.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		Example: `  fp8rewrite report show old.json
   fp8rewrite report show old.json --all --format markdown
-  fp8rewrite report show old.json --format json -o renewed.json`,
+  fp8rewrite report show old.json --format html -o old.html`,
 		Args:              one("the report to show"),
 		ValidArgsFunction: reportFiles(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,7 +79,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "table", "form of the output: "+strings.Join(showFormats, ", "))
 	f.BoolVar(&o.asJSON, "json", false, "print JSON: --format json")
-	f.BoolVar(&o.all, "all", false, "give each layer a row and each kept layer its reason")
+	f.BoolVar(&o.all, "all", false, "give each layer a row and each kept layer its reason (a page has them anyway)")
 	f.StringVarP(&o.out, "output", "o", "", "file to write to; without it, or with -, stdout")
 	completeWords(cmd, "format", showFormats...)
 	return cmd
@@ -112,6 +113,8 @@ func (o *showOptions) run(cmd *cobra.Command, stdout io.Writer, in string) error
 		err = render.Table(&b, r, opt)
 	case "markdown":
 		err = render.Markdown(&b, r, opt)
+	case "html":
+		err = page.Write(&b, r)
 	case "json":
 		if err = r.Renew(); err == nil {
 			err = reports.Encode(&b, r)

@@ -11,93 +11,82 @@ import (
 // Markdown writes r as GitHub's Markdown: the text of the table, its tables, lists and headings as such. Names from the model cannot
 // become markup, mentions or links.
 func Markdown(w io.Writer, r *report.Report, o Options) error {
-	o.Width, o.Color, o.marked = 0, false, &marked{level: "###"}
-	var b strings.Builder
-	if err := o.write(&b, r); err != nil {
+	sections, err := Sections(r, o)
+	if err != nil {
 		return fmt.Errorf("report: markdown: %w", err)
 	}
-	o.marked.text(&b)
-	if _, err := io.WriteString(w, o.marked.out.String()); err != nil {
+	jobs := 0
+	for _, s := range sections {
+		if s.Title != "" {
+			jobs++
+		}
+	}
+	var b strings.Builder
+	level := "###" // the first heading is the largest
+	heading := func(title string) {
+		fmt.Fprintf(&b, "%s %s\n\n", level, entities(title))
+		level = "####"
+	}
+	for _, s := range sections {
+		if s.Title != "" && jobs > 1 {
+			heading(s.Title)
+		}
+		for i, k := range s.Blocks {
+			switch {
+			case k.Heading != "":
+				heading(k.Heading)
+			case k.Table != nil:
+				k.Table.markdown(&b)
+			case k.Code != "":
+				fmt.Fprintf(&b, "- <code>%s</code>: %s\n", entities(k.Code), entities(k.Text))
+				if i+1 == len(s.Blocks) || s.Blocks[i+1].Code == "" {
+					b.WriteByte('\n')
+				}
+			default:
+				fmt.Fprintf(&b, "%s\n\n", entities(k.Text))
+			}
+		}
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("report: write: %w", err)
 	}
 	return nil
 }
 
-// heading marks a line of text as a heading. No name from a report can: what is not visible is escaped in it.
-const heading = "\x01"
-
-// marked is a document in Markdown.
-type marked struct {
-	out   strings.Builder
-	level string // of the next heading: the first is the largest
-	list  bool   // the last that was written is an entry of a list
-}
-
-// text takes the lines in b: headings, and what is no heading as paragraphs.
-func (m *marked) text(b *strings.Builder) {
-	for l := range strings.Lines(b.String()) {
-		l = strings.TrimSpace(l)
-		if l == "" {
-			continue
-		}
-		m.endList()
-		if title, ok := strings.CutPrefix(l, heading); ok {
-			fmt.Fprintf(&m.out, "%s %s\n\n", m.level, entities(title))
-			m.level = "####"
-			continue
-		}
-		fmt.Fprintf(&m.out, "%s\n\n", entities(l))
-	}
-	b.Reset()
-}
-
-func (m *marked) endList() {
-	if m.list {
-		m.out.WriteByte('\n')
-		m.list = false
-	}
-}
-
-func (m *marked) item(code, text string) {
-	fmt.Fprintf(&m.out, "- <code>%s</code>: %s\n", entities(code), entities(text))
-	m.list = true
-}
-
-// sheet writes a table; the first column has names, which are set as code.
-func (m *marked) sheet(cols []column, titles []string, rows []row, footer []string) {
-	m.endList()
+// markdown writes a table; the first column has names, which are set as code.
+func (t *Sheet) markdown(b *strings.Builder) {
 	line := func(cells []string, set func(i int, s string) string) {
 		for i, c := range cells {
-			m.out.WriteString("| " + set(i, c) + " ")
+			b.WriteString("| " + set(i, c) + " ")
 		}
-		m.out.WriteString("|\n")
+		b.WriteString("|\n")
 	}
-	line(titles, func(_ int, s string) string { return entities(s) })
-	for _, c := range cols {
-		if c.right {
-			m.out.WriteString("|--:")
+	line(t.Titles, func(_ int, s string) string { return entities(s) })
+	for _, right := range t.Right {
+		if right {
+			b.WriteString("|--:")
 		} else {
-			m.out.WriteString("|---")
+			b.WriteString("|---")
 		}
 	}
-	m.out.WriteString("|\n")
-	for _, r := range rows {
-		line(r.cells, func(i int, s string) string {
+	b.WriteString("|\n")
+	for _, r := range t.Rows {
+		line(r, func(i int, s string) string {
 			if i == nameColumn && s != "" {
 				return "<code>" + entities(s) + "</code>"
 			}
 			return entities(s)
 		})
 	}
-	if footer != nil {
-		line(footer, func(_ int, s string) string {
+	if t.Footer != nil {
+		line(t.Footer, func(_ int, s string) string {
 			if s == "" {
 				return ""
 			}
 			return "<b>" + entities(s) + "</b>"
 		})
 	}
-	m.out.WriteByte('\n')
+	b.WriteByte('\n')
 }
 
 // entities writes each ASCII character that Markdown, HTML or GitHub may take for its own as an entity, so that text stays text. What

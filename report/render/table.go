@@ -18,7 +18,7 @@ type Options struct {
 	// one row where they are more than a few, and only the first few sentences of a reason are shown.
 	All bool
 
-	marked *marked // where the Markdown form goes; nil for the table
+	marked *marked // where other forms than the table go
 }
 
 const (
@@ -47,12 +47,18 @@ func (o Options) write(b *strings.Builder, r *report.Report) error {
 	o.head(b, r)
 	sections := o.sections(r)
 	for _, s := range sections {
-		if len(sections) > 1 {
+		switch {
+		case o.marked != nil:
+			o.marked.section(b, s.title)
+		case len(sections) > 1:
 			fmt.Fprintf(b, "\n%s\n", o.paint(bold, s.title))
 		}
 		if err := s.write(b, r); err != nil {
 			return err
 		}
+	}
+	if o.marked != nil {
+		o.marked.section(b, "")
 	}
 	o.elsewhere(b, r)
 	o.reasons(b, r)
@@ -184,6 +190,10 @@ func (o Options) layers(b *strings.Builder, r *report.Report) error {
 
 // sheet writes rows under the columns that fit; footer may be nil. Each row's color goes to the cell of the column painted.
 func (o Options) sheet(b *strings.Builder, cols []column, rows []row, footer []string, painted int) error {
+	if o.marked != nil {
+		o.marked.sheet(b, cols, rows, footer)
+		return nil
+	}
 	shown, left := o.fit(cols, rows, footer)
 	pick := func(cells []string, p paint) []string {
 		if cells == nil {
@@ -198,11 +208,6 @@ func (o Options) sheet(b *strings.Builder, cols []column, rows []row, footer []s
 	titles := make([]string, len(cols))
 	for i, c := range cols {
 		titles[i] = c.title
-	}
-	if o.marked != nil {
-		o.marked.text(b)
-		o.marked.sheet(cols, titles, rows, footer)
-		return nil
 	}
 	g := grid{titles: pick(titles, bold), footer: pick(footer, bold)}
 	for _, c := range shown {
@@ -446,8 +451,7 @@ func plural(n int64) string {
 func (o Options) item(b *strings.Builder, code string, p paint, text string) {
 	code = word(code)
 	if o.marked != nil {
-		o.marked.text(b)
-		o.marked.item(code, line(text))
+		o.marked.item(b, code, line(text))
 		return
 	}
 	text = wrap("  "+code+": "+line(text), o.Width, "    ")

@@ -120,3 +120,13 @@ func wrap(s string, limit int, indent string) string {
 	}
 	return b.String()
 }
+
+// Name makes a name from a file fit for a line of text: at most limit columns wide, cut in the middle, and quoted with escapes if it is
+// empty, begins with a quote, has spaces at its ends, or holds anything that is not a visible character.
+func Name(name string, limit int) string { return safe(name, limit) }
+
+// Line makes a sentence fit for a line of text: it escapes what is not visible, and cuts only what is no sentence.
+func Line(s string) string { return line(s) }
+
+// Short shortens a line of text to limit columns, an ellipsis in its middle.
+func Short(s string, limit int) string { return cut(s, limit) }
