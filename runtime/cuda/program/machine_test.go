@@ -137,8 +137,8 @@ func (m *machine) rows(t kernels.Type, y driver.Ptr, q kernels.Codes, rows, cols
 
 func (m *machine) code(q kernels.Codes, i int64, v float32) {
 	if q.Amax != 0 {
-		if a := m.get(kernels.F32, q.Amax, 0); !(a >= float32(math.Abs(float64(v)))) {
-			m.put(kernels.F32, q.Amax, 0, float32(math.Abs(float64(v))))
+		if a, size := m.get(kernels.F32, q.Amax, 0), float32(math.Abs(float64(v))); size > a || size != size {
+			m.put(kernels.F32, q.Amax, 0, size)
 		}
 	}
 	if q.To != 0 {
@@ -223,10 +223,28 @@ func (m *machine) Amax(amax, src driver.Ptr, t kernels.Type, n int64, _ driver.S
 	return nil
 }
 
-func (m *machine) Cast(q kernels.Codes, src driver.Ptr, t kernels.Type, n int64, _ driver.Ptr, _ driver.Stream) error {
+func (m *machine) Cast(q kernels.Codes, src driver.Ptr, t kernels.Type, n int64, counts driver.Ptr, _ driver.Stream) error {
 	m.seen["cast"]++
+	var saturated, flushed, notFinite uint64
+	scale := float32(1)
+	if q.Scale != 0 {
+		scale = m.get(kernels.F32, q.Scale, 0)
+	}
 	for i := range n {
-		m.code(q, i, m.get(t, src, i))
+		v := m.get(t, src, i)
+		m.code(q, i, v)
+		s := float8.CastFloat32(make([]byte, 1), []float32{v}, float8.E4M3FNFormat, scale)
+		saturated += uint64(s.Saturated)
+		flushed += uint64(s.Flushed)
+		if !(math.Abs(float64(v)) <= math.MaxFloat32) {
+			notFinite++
+		}
+	}
+	if counts != 0 {
+		for i, c := range []uint64{saturated, flushed, notFinite} {
+			b := m.at(counts+driver.Ptr(8*i), 8)
+			binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)+c)
+		}
 	}
 	return nil
 }
