@@ -122,11 +122,13 @@ type rotaryArgs struct {
 }
 
 type attentionArgs struct {
-	q, k, v, o, mask                   driver.Ptr
+	q, k, v, o, mask, codes            driver.Ptr
+	codeScale, amax                    driver.Ptr
 	qStride, kStride, vStride, oStride [3]int64
 	maskStride                         [4]int64
 	queries, keys, offset              int64
 	heads, kvHeads, head, causal       int32
-	maskType                           Type
+	maskType, format                   Type
 	scale                              float32
+	_                                  int32
 }

@@ -113,6 +113,14 @@ func BenchmarkKernels(b *testing.B) {
 				Steps: []Step{{OpAdd, Input(1)}, {Op: OpGELUErf}}, Y: y, T: BF16}, 0)
 		})
 	})
+	run("chain add 8192x4096 bf16", func(b *testing.B, g *gpu) {
+		m := int64(tokens * hidden)
+		x, y, z := g.bench(m), g.alloc(2*m), g.bench(m)
+		g.report(b, 6*m, 0, func(i int) error {
+			return g.Chain(Chain{Dims: []int64{m}, Inputs: []ChainInput{{x[i%sets], BF16, []int64{1}}, {z[i%sets], BF16, []int64{1}}},
+				Steps: []Step{{OpAdd, Input(1)}}, Y: y, T: BF16}, 0)
+		})
+	})
 	run("softmax 32768x4096 bf16", func(b *testing.B, g *gpu) {
 		m := int64(32768 * 4096)
 		x, y := g.bench(m), g.alloc(2*m)
@@ -140,19 +148,39 @@ func BenchmarkKernels(b *testing.B) {
 				Cos: table[0], Sin: table[1], TableType: BF16, Full: true}, 0)
 		})
 	})
-	for _, causal := range []bool{true, false} {
-		name := "attention 2x32x4096x128 bf16"
-		flop := int64(4 * 2 * 32 * 4096 * 4096 * 128)
-		if causal {
-			name, flop = "causal "+name, flop/2
-		}
-		run(name, func(b *testing.B, g *gpu) {
-			m := int64(2 * 4096 * 32 * 128)
-			q, k, v, o := g.bench(m), g.bench(m), g.bench(m), g.alloc(2*m)
-			st := [3]int64{4096 * 4096, 128, 4096}
+	for _, at := range []struct {
+		name         string
+		heads, head  int64
+		causal, mask bool
+		codes, older bool // codes in place of the output; the kernel for cards that are not of compute capability 9.0
+	}{
+		{"causal attention 2x32x4096x128 bf16", 32, 128, true, false, false, false},
+		{"causal attention 2x32x4096x128 bf16 to codes", 32, 128, true, false, true, false},
+		{"attention 2x32x4096x128 bf16", 32, 128, false, false, false, false},
+		{"attention 2x32x4096x128 bf16 with a mask", 32, 128, false, true, false, false},
+		{"causal attention 2x64x4096x64 bf16", 64, 64, true, false, false, false},
+		{"causal attention 2x32x4096x128 bf16 without wgmma", 32, 128, true, false, false, true},
+		{"attention 2x32x4096x128 bf16 with a mask without wgmma", 32, 128, false, true, false, true},
+	} {
+		run(at.name, func(b *testing.B, g *gpu) {
+			const rows = 4096
+			width := at.heads * at.head
+			m, flop := 2*rows*width, 4*2*width*rows*rows
+			q, k, v, o, st := g.bench(m), g.bench(m), g.bench(m), g.alloc(2*m), [3]int64{rows * width, at.head, width}
+			a := Attention{T: BF16, O: o, QStrides: st, KStrides: st, VStrides: st, OStrides: st, Batch: 2, Heads: at.heads, KVHeads: at.heads,
+				Head: at.head, Queries: rows, Keys: rows, Scale: 0.088388, Causal: at.causal}
+			if at.causal {
+				flop /= 2
+			}
+			if at.mask {
+				a.Mask = Mask{g.bench(rows * rows)[0], BF16, [4]int64{0, 0, rows, 1}}
+			}
+			if at.codes {
+				a.O, a.Codes = 0, g.codes(E4M3, m, 1)
+			}
 			g.report(b, 8*m, flop, func(i int) error {
-				return g.Attend(Attention{T: BF16, Q: q[i%sets], K: k[i%sets], V: v[i%sets], O: o, QStrides: st, KStrides: st, VStrides: st, OStrides: st,
-					Batch: 2, Heads: 32, KVHeads: 32, Head: 128, Queries: 4096, Keys: 4096, Scale: 0.088388, Causal: causal}, 0)
+				a.Q, a.K, a.V = q[i%sets], k[i%sets], v[i%sets]
+				return g.attend(a, g.hopper() && !at.older, 0)
 			})
 		})
 	}

@@ -109,6 +109,25 @@ type Chain struct {
 	Codes  Codes      // rows of codes are as long as the last dimension
 }
 
+// chainLayout joins dimensions for the kernel, whose rows of codes are as long as the last of them and ld apart. The output takes part,
+// which is contiguous, and so do the codes: where a gap follows a row of them, the last dimension stays what it is, even 1.
+func chainLayout(dims []int64, strides [][]int64, ld int64) ([]int64, [][]int64, int64) {
+	last := len(dims) - 1
+	if last < 0 || ld == dims[last] {
+		dims, strides = collapse(dims, strides...)
+		return dims, strides, max(ld, dims[len(dims)-1])
+	}
+	outer := make([][]int64, len(strides))
+	for i, s := range strides {
+		outer[i] = s[:last]
+	}
+	joined, outer := collapse(dims[:last], outer...)
+	for i, s := range strides {
+		outer[i] = append(outer[i], s[last])
+	}
+	return append(joined, dims[last]), outer, ld
+}
+
 // Chain runs a program over every element. At most 6 inputs and 24 steps fit, and five dimensions that cannot be joined.
 func (s *Set) Chain(c Chain, stream driver.Stream) error {
 	if c.T.suffix() == "" && c.T != Bool {
@@ -141,25 +160,7 @@ func (s *Set) Chain(c Chain, stream driver.Stream) error {
 	if err != nil {
 		return err
 	}
-	// The codes take part, so that rows are joined to one only where they are contiguous, as the output always is. Where they are not, the
-	// last dimension stays, even if it is 1.
-	dims, joined := c.Dims, strides
-	if ld == cols {
-		dims, joined = collapse(dims, strides...)
-	} else {
-		outer := make([][]int64, len(strides))
-		for i, s := range strides {
-			outer[i] = s[:len(s)-1]
-		}
-		dims, joined = collapse(dims[:len(dims)-1], outer...)
-		dims = append(dims, cols)
-		for i, s := range strides {
-			joined[i] = append(joined[i], s[len(s)-1])
-		}
-	}
-	if ld == cols {
-		ld = dims[len(dims)-1]
-	}
+	dims, joined, ld := chainLayout(c.Dims, strides, ld)
 	if len(dims) > rank {
 		return &SizeError{"chain", "number of dimensions", fmt.Sprint(len(dims)), fmt.Sprintf("at most %d that cannot be joined", rank)}
 	}

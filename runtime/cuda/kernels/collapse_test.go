@@ -64,3 +64,28 @@ func TestTransposedFindsTheMatrix(t *testing.T) {
 		t.Error("a matrix of three columns was taken for tiles")
 	}
 }
+
+func TestChainLayoutKeepsRowsWithGaps(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		dims    []int64
+		strides []int64
+		ld      int64
+		want    []int64
+		wantS   []int64
+		wantLd  int64
+	}{
+		{"rows without gaps are one", []int64{2, 3, 16}, []int64{48, 16, 1}, 16, []int64{96}, []int64{1}, 96},
+		{"a repeated row stays a row", []int64{2, 3, 16}, []int64{0, 0, 1}, 16, []int64{6, 16}, []int64{0, 1}, 16},
+		{"rows with gaps stay", []int64{2, 3, 13}, []int64{39, 13, 1}, 16, []int64{6, 13}, []int64{13, 1}, 16},
+		{"rows of one with gaps stay", []int64{6, 1}, []int64{1, 1}, 16, []int64{6, 1}, []int64{1, 1}, 16},
+		{"one row with a gap", []int64{13}, []int64{1}, 16, []int64{1, 13}, []int64{1, 1}, 16},
+		{"a scalar", nil, nil, 16, []int64{1}, []int64{1}, 16},
+		{"a scalar without a gap", nil, nil, 1, []int64{1}, []int64{1}, 1},
+	} {
+		dims, strides, ld := chainLayout(c.dims, [][]int64{c.strides}, c.ld)
+		if !slices.Equal(dims, c.want) || len(strides) != 1 || !slices.Equal(strides[0], c.wantS) || ld != c.wantLd {
+			t.Errorf("%s: dimensions %v, strides %v, rows of codes %d, want %v, %v, %d", c.name, dims, strides, ld, c.want, c.wantS, c.wantLd)
+		}
+	}
+}

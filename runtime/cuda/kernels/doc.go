@@ -5,8 +5,9 @@
 // into a stream and that is all, so everything here can be captured. runtime/cuda/driver comes before it, the engine after it.
 //
 // The sources are in source, one file for each family, and open with layout, launch shape and the bytes that must be moved; what all share
-// is source/common.cuh. The PTX in ptx is made from them by go generate, which needs NVRTC but no GPU; a program carries the PTX and
-// needs the driver alone. It is for compute capability 8.9 and later: older cards have no float8 conversions.
+// is source/common.cuh. The PTX in ptx is made from them by make generate-ptx, which needs NVRTC but no GPU; a program carries the PTX and
+// needs the driver alone. It is for compute capability 8.9 and later: older cards have no float8 conversions. Sources whose names end on
+// _sm90a are for 9.0 alone, where their kernels take the place of slower ones that every card runs.
 //
 // Rules that hold for every kernel:
 //

@@ -42,7 +42,8 @@ func (s *Set) Rotate(r Rotary, stream driver.Stream) error {
 	}
 	name, n := "rotary_"+r.T.suffix(), r.Batch*r.Heads*r.Sequence*(r.Head-r.Width/2)
 	if r.halves() {
-		name, n = "rotary_halves_"+r.T.suffix(), r.Batch*((r.Heads+1)/2)*r.Sequence*r.Width/16
+		heads := 8 / r.T.Size() // of a thread
+		name, n = "rotary_halves_"+r.T.suffix(), r.Batch*((r.Heads+heads-1)/heads)*r.Sequence*r.Width/16
 	}
 	return launch(s, name, s.turns(n, threads, 64, stream), &rotaryArgs{x: r.X, cosine: r.Cos, sine: r.Sin, y: r.Y,
 		position: r.Positions, batch: r.Batch, heads: r.Heads, sequence: r.Sequence, head: r.Head, width: r.Width, xStride: r.XStrides,
@@ -56,5 +57,5 @@ func (r Rotary) halves() bool {
 	for _, n := range append(r.XStrides[:], r.YStrides[:]...) {
 		words = words && n%8 == 0
 	}
-	return words && !r.Interleaved && r.Width == r.Head && r.Width%16 == 0 && r.Batch*(r.Heads+1)*r.Sequence*r.Head < 1<<31
+	return words && !r.Interleaved && r.Width == r.Head && r.Width%16 == 0 && r.Batch*(r.Heads+3)*r.Sequence*r.Head < 1<<31
 }

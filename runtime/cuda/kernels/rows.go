@@ -42,7 +42,7 @@ func (s *Set) Softmax(a Softmax, stream driver.Stream) error {
 	if err := a.Mask.check("softmax"); err != nil {
 		return err
 	}
-	l, err := rows("softmax", a.Dims[0]*a.Dims[1]*a.Dims[2], a.Cols, 8, 512, stream)
+	l, err := rows("softmax", a.Dims[0]*a.Dims[1]*a.Dims[2], a.Cols, 16, 512, stream)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,10 @@ var families = []family{
 	{"attention", "attention_any_%t", unsafe.Sizeof(attentionArgs{}), 256, []Type{F32, BF16}},
 	{"attention", "attention_mma_64_%t", unsafe.Sizeof(attentionArgs{}), 128, []Type{BF16}},
 	{"attention", "attention_mma_128_%t", unsafe.Sizeof(attentionArgs{}), 128, []Type{BF16}},
+	{"attention" + hopperSuffix, "attention_hopper_64_%t", unsafe.Sizeof(attentionArgs{}), 384, []Type{BF16}},
 	{"attention" + hopperSuffix, "attention_hopper_128_%t", unsafe.Sizeof(attentionArgs{}), 384, []Type{BF16}},
+	{"attention" + hopperSuffix, "attention_hopper_mask_64_%t", unsafe.Sizeof(attentionArgs{}), 384, []Type{BF16}},
+	{"attention" + hopperSuffix, "attention_hopper_mask_128_%t", unsafe.Sizeof(attentionArgs{}), 384, []Type{BF16}},
 }
 
 // Table lists every kernel.

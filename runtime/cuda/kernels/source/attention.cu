@@ -9,7 +9,7 @@
 //
 // Layout: [batch, head, position] by strides, head elements contiguous; mma: all addresses and strides multiples of 16 bytes, scale
 // positive. Query head h uses key head h / (heads/kvHeads). mask float or boolean (U8: 0 excludes), by strides. With causal, query i
-// sees keys up to i + offset. A query that sees nothing gets zeros.
+// sees keys up to i + offset. A query that sees nothing gets zeros. Codes of the output, as its type holds it, lie by its strides.
 // Launch: x tiles of queries, from the last to the first, since the last see most; y heads, z batch.
 // Bytes moved: q, o once; k, v once for each tile of queries, mostly from the L2 cache. The limit is arithmetic: 4·S²·D flop a head,
 // half of it when causal.
@@ -40,8 +40,29 @@ template <int D> DEV void loadTile(u32 tile, const bf16 *from, i64 stride, i64 f
 }
 
 DEV float maskAt(const AttentionArgs &a, i64 base, i64 q, i64 k) {
-    float m = loadAs(a.mask, a.maskType, base + q * a.maskStride[2] + k * a.maskStride[3]);
-    return a.maskType == U8 ? (m != 0.f ? 0.f : -infinity()) : m;
+    return loadAs(a.mask, a.maskType, base + q * a.maskStride[2] + k * a.maskStride[3]);
+}
+
+// writeRow writes a thread's part of one query's output, elements e and e+1 of each fourth pair of columns, times inv; it gives the
+// largest magnitude.
+template <int D> DEV u32 writeRow(const AttentionArgs &a, i64 at, const float (*o)[4], int e, float inv, bool wanted) {
+    if (!wanted) return 0;
+    float scale = a.codeScale ? *a.codeScale : 1.f;
+    u32 m = 0;
+#pragma unroll
+    for (int i = 0; i < D / 8; i++) {
+        u32 w = pack2<bf16>(o[i][e] * inv, o[i][e + 1] * inv);
+        float lo, hi;
+        unpack2(w, lo, hi, bf16());
+        m = max(m, max(magnitude(lo), magnitude(hi)));
+        if (a.o) *(u32 *)((bf16 *)a.o + at + i * 8) = w;
+        if (a.codes) {
+            lo = __fmul_rn(lo, scale);
+            hi = __fmul_rn(hi, scale);
+            *(u16 *)(a.codes + at + i * 8) = a.format == E4M3 ? pair8<E4M3>(lo, hi) : pair8<E5M2>(lo, hi);
+        }
+    }
+    return m;
 }
 
 template <int D> DEV void attentionMMA(const AttentionArgs &a) {
@@ -109,7 +130,7 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
                 for (int e = 0; e < 4; e++) {
                     i64 key = first + i * 8 + t + (e & 1), q = e < 2 ? q0 : q1;
                     if (key >= a.keys || (a.causal && key > q + a.offset)) s[i][e] = -infinity();
-                    else if (a.mask && q < a.queries) s[i][e] += maskAt(a, maskBase, q, key) * unscale;
+                    else if (a.mask && q < a.queries) s[i][e] = masked(s[i][e], maskAt(a, maskBase, q, key), a.maskType == U8, unscale);
                 }
             }
         }
@@ -125,9 +146,7 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
             new0 = fmaxf(new0, __shfl_xor_sync(~0u, new0, x));
             new1 = fmaxf(new1, __shfl_xor_sync(~0u, new1, x));
         }
-        // As long as a query has seen nothing its maximum is -inf; 0 then stands in, so that no difference is NaN.
-        float use0 = new0 == -infinity() ? 0.f : new0 * factor, use1 = new1 == -infinity() ? 0.f : new1 * factor;
-        float fade0 = power2(top0 * factor - use0), fade1 = power2(top1 * factor - use1);
+        float use0 = zeroOf(new0, factor), use1 = zeroOf(new1, factor), fade0 = fading(top0, new0, factor), fade1 = fading(top1, new1, factor);
         top0 = new0;
         top1 = new1;
         sum0 *= fade0;
@@ -172,12 +191,9 @@ template <int D> DEV void attentionMMA(const AttentionArgs &a) {
         sum1 += __shfl_xor_sync(~0u, sum1, x);
     }
     float inv0 = sum0 > 0.f ? 1.f / sum0 : sum0, inv1 = sum1 > 0.f ? 1.f / sum1 : sum1;
-    bf16 *op = (bf16 *)a.o + b * a.oStride[0] + h * a.oStride[1];
-#pragma unroll
-    for (int i = 0; i < D / 8; i++) {
-        if (q0 < a.queries) *(u32 *)(op + q0 * a.oStride[2] + i * 8 + t) = pack2<bf16>(o[i][0] * inv0, o[i][1] * inv0);
-        if (q1 < a.queries) *(u32 *)(op + q1 * a.oStride[2] + i * 8 + t) = pack2<bf16>(o[i][2] * inv1, o[i][3] * inv1);
-    }
+    i64 to = b * a.oStride[0] + h * a.oStride[1] + t;
+    u32 m = max(writeRow<D>(a, to + q0 * a.oStride[2], o, 0, inv0, q0 < a.queries), writeRow<D>(a, to + q1 * a.oStride[2], o, 2, inv1, q1 < a.queries));
+    raiseByWarp(a.amax, m);
 }
 KERNEL __launch_bounds__(128) attention_mma_64_bf16(ARG AttentionArgs a) { attentionMMA<64>(a); }
 KERNEL __launch_bounds__(128) attention_mma_128_bf16(ARG AttentionArgs a) { attentionMMA<128>(a); }
@@ -207,7 +223,7 @@ template <class T> DEV void attentionAny(const AttentionArgs &a) {
         float s = 0.f;
         for (int d = 0; d < a.head; d++) s += qRow[warp][d] * kTile[lane][d];
         if (key >= a.keys || (a.causal && key > q + a.offset)) s = -infinity();
-        else if (a.mask && q < a.queries) s += maskAt(a, maskBase, q, key);
+        else if (a.mask && q < a.queries) s = masked(s, maskAt(a, maskBase, q, key), a.maskType == U8, 1.f);
         float now = overWarp<MaxNaN>(fmaxf(s, top)), use = now == -infinity() ? 0.f : now;
         float fade = expf(top - use), p = expf(s - use);
         top = now;
@@ -223,10 +239,18 @@ template <class T> DEV void attentionAny(const AttentionArgs &a) {
     }
     if (q >= a.queries) return;
     float inv = sum > 0.f ? 1.f / sum : sum;
-    T *op = (T *)a.o + b * a.oStride[0] + h * a.oStride[1] + q * a.oStride[2];
+    float scale = a.codeScale ? *a.codeScale : 1.f;
+    u32 m = 0;
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-        if (lane + 32 * i < a.head) op[lane + 32 * i] = fromFloat<T>(o[i] * inv);
+    for (int i = 0; i < 4; i++) {
+        if (lane + 32 * i >= a.head) continue;
+        i64 at = b * a.oStride[0] + h * a.oStride[1] + q * a.oStride[2] + lane + 32 * i;
+        float v = rounded<T>(o[i] * inv);
+        m = max(m, magnitude(v));
+        if (a.o) ((T *)a.o)[at] = fromFloat<T>(v);
+        if (a.codes) a.codes[at] = code8(a.format, v, scale);
+    }
+    raiseByWarp(a.amax, m);
 }
 KERNEL __launch_bounds__(256) attention_any_float(ARG AttentionArgs a) { attentionAny<float>(a); }
 KERNEL __launch_bounds__(256) attention_any_bf16(ARG AttentionArgs a) { attentionAny<bf16>(a); }

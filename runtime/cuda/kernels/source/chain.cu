@@ -114,8 +114,9 @@ DEV void stepUnary(int op, V8 &acc) {
     }
 }
 
-DEV V8 chainInput(const ChainInput &in, const i64 *at, i64 left) {
-    i64 off = at[0] * in.stride[0] + at[1] * in.stride[1] + at[2] * in.stride[2] + at[3] * in.stride[3] + at[4] * in.stride[4];
+DEV V8 chainInput(const ChainInput &in, const i64 *at, i64 left, bool flat) {
+    i64 off = at[4] * in.stride[4];
+    if (!flat) off += at[0] * in.stride[0] + at[1] * in.stride[1] + at[2] * in.stride[2] + at[3] * in.stride[3];
     V8 r;
     if (in.stride[4] == 1) {
         int size = in.type == F32 || in.type == I32 ? 4 : in.type == I64 ? 8 : in.type == U8 ? 1 : 2;
@@ -137,10 +138,11 @@ KERNEL __launch_bounds__(256) chain(ARG ChainArgs a) {
     __shared__ u32 scratch[32];
     float scale = a.scale ? *a.scale : 1.f;
     i64 inner = a.dim[4], chunks = (inner + 7) / 8, n = a.dim[0] * a.dim[1] * a.dim[2] * a.dim[3] * chunks;
+    bool flat = n == chunks; // one dimension
     u32 m = 0;
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
         i64 at[RANK] = {0, 0, 0, 0, i * 8}, row = 0;
-        if (n != chunks) {
+        if (!flat) {
             if (n >> 31) {
                 row = i / chunks;
                 at[4] = (i - row * chunks) * 8;
@@ -166,7 +168,7 @@ KERNEL __launch_bounds__(256) chain(ARG ChainArgs a) {
             }
         }
         i64 left = inner - at[4];
-        V8 acc = chainInput(a.in[0], at, left), s0 = {}, s1 = {}, s2 = {};
+        V8 acc = chainInput(a.in[0], at, left, flat), s0 = {}, s1 = {}, s2 = {};
         for (int k = 0; k < a.steps; k++) {
             ChainStep s = a.step[k];
             if (s.op >= OP_NEG) {
@@ -180,7 +182,7 @@ KERNEL __launch_bounds__(256) chain(ARG ChainArgs a) {
                 continue;
             }
             V8 arg;
-            if (s.kind == 1) arg = chainInput(a.in[s.index], at, left);
+            if (s.kind == 1) arg = chainInput(a.in[s.index], at, left, flat);
             else if (s.kind == 2) arg = s.index == 0 ? s0 : s.index == 1 ? s1 : s2;
             else {
 #pragma unroll

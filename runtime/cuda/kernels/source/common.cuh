@@ -30,6 +30,7 @@ DEV float infinity() { return __uint_as_float(0x7f800000u); }
 // ---- conversions -------------------------------------------------------------------------------------------------------------------
 
 DEV float toFloat(float v) { return v; }
+DEV float toFloat(u8 v) { return (float)v; }
 DEV float toFloat(bf16 v) { return __uint_as_float((u32)v.bits << 16); }
 DEV float toFloat(f16 v) {
     float f;
@@ -142,6 +143,24 @@ template <class T> DEV void store8(T *p, const V8 &x) {
 
 // aligned says that p starts a 16-byte word.
 DEV bool aligned(const void *p) { return ((u64)p & 15) == 0; }
+
+// Keep is eight values of T as they are in memory.
+template <class T> struct Keep {
+    uint4 w;
+    INL void load(const T *p) { w = *(const uint4 *)p; }
+    INL void store(T *p) const { __stcs((uint4 *)p, w); }
+    INL V8 open() const { return load8((const T *)&w); }
+    INL void close(const V8 &x) {
+        w = make_uint4(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]), pack2<T>(x.v[4], x.v[5]), pack2<T>(x.v[6], x.v[7]));
+    }
+};
+template <> struct Keep<float> {
+    V8 x;
+    INL void load(const float *p) { x = load8(p); }
+    INL void store(float *p) const { store8(p, x); }
+    INL V8 open() const { return x; }
+    INL void close(const V8 &y) { x = y; }
+};
 
 // loadSome reads the elements of p that lie below left, the others are fill; whole says that eight can be read at once.
 template <class T> DEV V8 loadSome(const T *p, i64 left, bool whole, float fill) {

@@ -105,24 +105,6 @@ template <class T, bool CENTER> DEV void norm(const NormArgs &a) {
     raiseAmax(a.amax, m, top);
 }
 
-// Keep is eight values of T as they are in memory.
-template <class T> struct Keep {
-    uint4 w;
-    INL void load(const T *p) { w = *(const uint4 *)p; }
-    INL void store(T *p) const { __stcs((uint4 *)p, w); }
-    INL V8 open() const { return load8((const T *)&w); }
-    INL void close(const V8 &x) {
-        w = make_uint4(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]), pack2<T>(x.v[4], x.v[5]), pack2<T>(x.v[6], x.v[7]));
-    }
-};
-template <> struct Keep<float> {
-    V8 x;
-    INL void load(const float *p) { x = load8(p); }
-    INL void store(float *p) const { store8(p, x); }
-    INL V8 open() const { return x; }
-    INL void close(const V8 &y) { x = y; }
-};
-
 template <class T, bool CENTER> DEV void normFast(const NormArgs &a) {
     __shared__ float scratch[33];
     __shared__ u32 top[32];

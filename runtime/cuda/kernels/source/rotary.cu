@@ -42,46 +42,47 @@ template <class T> DEV void rotary(const RotaryArgs &a) {
     }
 }
 
-// A thread turns the same pairs of two heads: the tables are read once for both, and four reads of x are under way together.
-template <class T> DEV void rotaryHalves(const RotaryArgs &a) {
-    u32 half = (u32)a.width / 2, per = half / 8, heads = (u32)a.heads, twos = (heads + 1) / 2, sequence = (u32)a.sequence;
-    u32 n = (u32)a.batch * twos * sequence * per;
+// A thread turns the same pairs of H heads: the tables are read once for all, and two reads of each head are under way together.
+template <class T, int H> DEV void rotaryHalves(const RotaryArgs &a) {
+    u32 half = (u32)a.width / 2, per = half / 8, heads = (u32)a.heads, some = (heads + H - 1) / H, sequence = (u32)a.sequence;
+    u32 n = (u32)a.batch * some * sequence * per;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
         // Heads run before positions: neighbours then read the same rows of the tables.
-        u32 row = i / per, j = (i - row * per) * 8, r = row / twos, h = (row - r * twos) * 2, b = r / sequence, s = r - b * sequence;
+        u32 row = i / per, j = (i - row * per) * 8, r = row / some, h = (row - r * some) * H, b = r / sequence, s = r - b * sequence;
         const T *x = (const T *)a.x + b * a.xStride[0] + h * a.xStride[1] + s * a.xStride[2] + j;
         T *y = (T *)a.y + b * a.yStride[0] + h * a.yStride[1] + s * a.yStride[2] + j;
         i64 t = (a.position ? a.position[b * a.positionStride + s] : s + a.start) * a.tableLd + j;
-        bool two = h + 1 < heads;
-        V8 u[2], v[2];
-        u[0] = load8(x);
-        v[0] = load8(x + half);
-        if (two) {
-            u[1] = load8(x + a.xStride[1]);
-            v[1] = load8(x + a.xStride[1] + half);
+        Keep<T> u[H], v[H];
+#pragma unroll
+        for (int k = 0; k < H; k++) {
+            if (h + k >= heads) break;
+            u[k].load(x + k * a.xStride[1]);
+            v[k].load(x + k * a.xStride[1] + half);
         }
-        V8 cu = loadSomeAs(a.cosine, a.tableType, t, 8, true), su = loadSomeAs(a.sine, a.tableType, t, 8, true), p;
+        V8 c = loadSomeAs(a.cosine, a.tableType, t, 8, true), d = loadSomeAs(a.sine, a.tableType, t, 8, true);
 #pragma unroll
-        for (int k = 0; k < 2; k++) {
-            if (k && !two) break;
+        for (int k = 0; k < H; k++) {
+            if (h + k >= heads) break;
+            V8 p = u[k].open(), q = v[k].open();
 #pragma unroll
-            for (int e = 0; e < 8; e++) p.v[e] = u[k].v[e] * cu.v[e] - v[k].v[e] * su.v[e];
+            for (int e = 0; e < 8; e++) p.v[e] = p.v[e] * c.v[e] - q.v[e] * d.v[e];
             store8(y + k * a.yStride[1], p);
         }
         if (a.full) {
-            cu = loadSomeAs(a.cosine, a.tableType, t + half, 8, true);
-            su = loadSomeAs(a.sine, a.tableType, t + half, 8, true);
+            c = loadSomeAs(a.cosine, a.tableType, t + half, 8, true);
+            d = loadSomeAs(a.sine, a.tableType, t + half, 8, true);
         }
 #pragma unroll
-        for (int k = 0; k < 2; k++) {
-            if (k && !two) break;
+        for (int k = 0; k < H; k++) {
+            if (h + k >= heads) break;
+            V8 p = u[k].open(), q = v[k].open();
 #pragma unroll
-            for (int e = 0; e < 8; e++) p.v[e] = v[k].v[e] * cu.v[e] + u[k].v[e] * su.v[e];
+            for (int e = 0; e < 8; e++) p.v[e] = q.v[e] * c.v[e] + p.v[e] * d.v[e];
             store8(y + k * a.yStride[1] + half, p);
         }
     }
 }
-KERNEL __launch_bounds__(256) rotary_halves_float(ARG RotaryArgs a) { rotaryHalves<float>(a); }
-KERNEL __launch_bounds__(256) rotary_halves_bf16(ARG RotaryArgs a) { rotaryHalves<bf16>(a); }
+KERNEL __launch_bounds__(256, 2) rotary_halves_float(ARG RotaryArgs a) { rotaryHalves<float, 2>(a); }
+KERNEL __launch_bounds__(256, 3) rotary_halves_bf16(ARG RotaryArgs a) { rotaryHalves<bf16, 4>(a); }
 KERNEL __launch_bounds__(256) rotary_float(ARG RotaryArgs a) { rotary<float>(a); }
 KERNEL __launch_bounds__(256) rotary_bf16(ARG RotaryArgs a) { rotary<bf16>(a); }

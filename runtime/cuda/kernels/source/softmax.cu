@@ -4,7 +4,7 @@
 //
 // Layout: dim0·dim1·dim2 rows of cols elements, contiguous; the mask by strides, 0 where it repeats. With causal, column c of row
 // (·, ·, q) counts if c <= q + offset. A row of which nothing counts is NaN, as exp(-inf + inf) is.
-// Launch: one block a row, a thread for every 8 columns in whole warps, 512 at most. A row that fits them is read once; of a longer one a
+// Launch: one block a row, a thread for every 16 columns in whole warps, 512 at most. A row that fits them is read once; of a longer one a
 // running maximum and sum make one pass, and the second pass finds it in the cache.
 // Bytes moved: read x (and the mask), write y.
 #include "common.cuh"
@@ -37,37 +37,49 @@ template <class T> DEV V8 score(const SoftmaxArgs &a, i64 row, i64 col, i64 mask
 
 template <class T> DEV void softmax(const SoftmaxArgs &a) {
     __shared__ float scratch[33];
-    i64 row = blockIdx.x, q = row % a.dim[2], h = row / a.dim[2] % a.dim[1], b = row / a.dim[2] / a.dim[1];
-    i64 maskAt = b * a.maskStride[0] + h * a.maskStride[1] + q * a.maskStride[2];
+    u32 at = blockIdx.x / (u32)a.dim[2], b = at / (u32)a.dim[1], h = at - b * (u32)a.dim[1];
+    i64 row = blockIdx.x, q = row - at * a.dim[2], maskAt = b * a.maskStride[0] + h * a.maskStride[1] + q * a.maskStride[2];
     i64 last = a.causal ? min(q + a.offset, a.cols - 1) : a.cols - 1;
     bool whole = a.cols % 8 == 0 && aligned(a.x) && aligned(a.y);
-    if (a.cols <= (i64)blockDim.x * 8) {
+    if (a.cols <= (i64)blockDim.x * 16) {
         // The row fits the block: it is read once and stays in registers.
-        i64 c = threadIdx.x * 8;
-        V8 s;
+        V8 s[2];
         float top = -infinity(), sum = 0.f;
-        if (c < a.cols) {
-            s = score<T>(a, row, c, maskAt, last, whole);
-        } else {
 #pragma unroll
-            for (int k = 0; k < 8; k++) s.v[k] = -infinity();
+        for (int j = 0; j < 2; j++) {
+            i64 c = (threadIdx.x + j * blockDim.x) * 8;
+            if (c < a.cols) {
+                s[j] = score<T>(a, row, c, maskAt, last, whole);
+            } else {
+#pragma unroll
+                for (int k = 0; k < 8; k++) s[j].v[k] = -infinity();
+            }
         }
 #pragma unroll
-        for (int k = 0; k < 8; k++) top = MaxNaN::of(s.v[k], top);
-        top = overBlock<MaxNaN>(top, scratch, -infinity());
-        float t = top;
+        for (int j = 0; j < 2; j++)
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            s.v[k] -= t;
-            float e = c + k < a.cols ? expf(s.v[k]) : 0.f;
-            if (!a.log) s.v[k] = e;
-            sum += e;
+            for (int k = 0; k < 8; k++) top = MaxNaN::of(s[j].v[k], top);
+        top = overBlock<MaxNaN>(top, scratch, -infinity());
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                s[j].v[k] -= top;
+                float e = Fast<T>::yes ? __expf(s[j].v[k]) : expf(s[j].v[k]);
+                if (!a.log) s[j].v[k] = e;
+                sum += (i64)(threadIdx.x + j * blockDim.x) * 8 < a.cols ? e : 0.f;
+            }
         }
         sum = overBlock<Sum>(sum, scratch, 0.f);
         float inv = 1.f / sum, logSum = logf(sum);
 #pragma unroll
-        for (int k = 0; k < 8; k++) s.v[k] = a.log ? s.v[k] - logSum : s.v[k] * inv;
-        if (c < a.cols) storeSome((T *)a.y + row * a.cols + c, s, a.cols - c, whole);
+        for (int j = 0; j < 2; j++) {
+            i64 c = (threadIdx.x + j * blockDim.x) * 8;
+            if (c >= a.cols) break;
+#pragma unroll
+            for (int k = 0; k < 8; k++) s[j].v[k] = a.log ? s[j].v[k] - logSum : s[j].v[k] * inv;
+            storeSome((T *)a.y + row * a.cols + c, s[j], a.cols - c, whole);
+        }
         return;
     }
     float top = -infinity(), sum = 0.f;
