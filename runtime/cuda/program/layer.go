@@ -81,6 +81,9 @@ func (b *builder) layer(n *graph.Node) (l *layer, why string, err error) {
 func (b *builder) choose(l *layer) error {
 	if l.Variant.Input == ops.InputOff {
 		l.problem = lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: typeLT(l.t), W: typeLT(l.t), Y: typeLT(l.t)}
+		if b.typeOf(l.Input) == tensor.BFloat16 {
+			l.problem.Y = lt.F32 // see weightOnly
+		}
 	} else {
 		l.problem = lt.Pad(lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: lt.E4M3, W: lt.E4M3, Y: typeLT(l.t),
 			Fast: !b.opt.Exact, Channels: l.sw.n > 1})

@@ -60,7 +60,7 @@ func (b *builder) linear(n *graph.Node, l *layer) (why string, err error) {
 	b.multiply(p)
 	y := p.y.view(0, l.dims, p.y.Strides)
 	if l.sw.n > 1 && !p.problem.Channels {
-		y = b.scaled(l, y, nil, w.inverse)
+		y = b.scaled(l, y, nil, w.inverse, 1)
 	}
 	b.define(out, y)
 	return "", nil
@@ -86,8 +86,18 @@ func (b *builder) weightOnly(l *layer) (why string, err error) {
 	if why != "" {
 		return why, nil
 	}
-	p := product{layer: l.name, problem: l.problem, plan: l.plan, x: x, w: b.decodedWeight(w, l.t, true)}
-	return b.finishProduct(p, l.Output, l.dims)
+	p := product{layer: l.name, problem: l.problem, plan: l.plan, x: x}
+	if l.problem.Y == l.problem.X {
+		p.w = b.decodedWeight(w, l.t, w.inverse)
+		return b.finishProduct(p, l.Output, l.dims)
+	}
+	// bfloat16 holds codes exactly but not their values, so the scales come after the product. Codes are divided by a power of two that
+	// no sum grows by, and the scales multiplied by it.
+	const halves = 1 << 9
+	p.w, p.y = b.decodedWeight(w, l.t, b.scales.number(1.0/halves)), b.new(kernels.F32, l.dims...)
+	b.multiply(p)
+	b.define(l.Output, b.scaled(l, p.y, nil, w.inverse, halves))
+	return "", nil
 }
 
 // multiplyDecoded multiplies the codes in bfloat16, which holds them exactly, sums in float32 and scales afterwards.
@@ -108,13 +118,14 @@ func (b *builder) multiplyDecoded(l *layer) (why string, err error) {
 		})
 	}
 	y := b.new(kernels.F32, l.dims...)
-	b.multiply(product{layer: l.name, problem: l.problem, plan: l.plan, x: g.decoded, w: b.decodedWeight(w, kernels.BF16, false), y: y})
-	b.define(l.Output, b.scaled(l, y, g.inverse, w.inverse))
+	b.multiply(product{layer: l.name, problem: l.problem, plan: l.plan, x: g.decoded, w: b.decodedWeight(w, kernels.BF16, nil), y: y})
+	b.define(l.Output, b.scaled(l, y, g.inverse, w.inverse, 1))
 	return "", nil
 }
 
-// scaled is y of float32 times the scale x, where that is not nil, and w, a scalar or one for each column, rounded to the layer's type.
-func (b *builder) scaled(l *layer, y, x, w *Tensor) *Tensor {
+// scaled is y of float32 times the scale x, where that is not nil, w, a scalar or one for each column, and a number, rounded to the layer's
+// type.
+func (b *builder) scaled(l *layer, y, x, w *Tensor, by float32) *Tensor {
 	rank := len(y.Dims)
 	inputs := []*Tensor{y}
 	var steps []kernels.Step
@@ -128,6 +139,9 @@ func (b *builder) scaled(l *layer, y, x, w *Tensor) *Tensor {
 		}
 		steps = append(steps, kernels.Step{Op: kernels.OpMul, With: kernels.Input(len(inputs))})
 		inputs = append(inputs, s.view(0, y.Dims, strides))
+	}
+	if by != 1 {
+		steps = append(steps, kernels.Step{Op: kernels.OpMul, With: kernels.Constant(by)})
 	}
 	out := b.new(l.t, y.Dims...)
 	b.emit(Step{
@@ -166,13 +180,19 @@ func (b *builder) spread(g *group, m int64) *Tensor {
 
 // weightCodes is a weight in float8, shared by the layers that have it with equal scales.
 type weightCodes struct {
-	codes     *Tensor // [padded n, padded k]
-	inverse   *Tensor // that brings codes back: a scalar, or one for each row
-	amax      *Tensor // nil for one that is stored in float8
-	counts    *Tensor // likewise, and where nobody counts
-	n, k      int64
-	layer     string // the first that has it
-	decodedAs map[string]*Tensor
+	codes   *Tensor // [padded n, padded k]
+	inverse *Tensor // that brings codes back: a scalar, or one for each row
+	amax    *Tensor // nil for one that is stored in float8
+	counts  *Tensor // likewise, and where nobody counts
+	n, k    int64
+	layer   string // the first that has it
+	decoded map[decodedKey]*Tensor
+}
+
+// decodedKey tells the forms apart that codes are decoded to.
+type decodedKey struct {
+	t     kernels.Type
+	scale *Tensor
 }
 
 // weightCodes makes, or finds, the codes of a layer's weight as [n, k], at least as large as it is, with zeros beyond it.
@@ -182,7 +202,7 @@ func (b *builder) weightCodes(l *layer, n, k int64) (w *weightCodes, why string,
 		key += fmt.Sprintf(" %x %t", l.QuantMax, l.Variant.PowerOfTwo)
 	}
 	if w = b.codes[key]; w == nil {
-		w = &weightCodes{n: l.n, k: l.k, layer: l.name, inverse: l.sw.dequant, decodedAs: map[string]*Tensor{}}
+		w = &weightCodes{n: l.n, k: l.k, layer: l.name, inverse: l.sw.dequant, decoded: map[decodedKey]*Tensor{}}
 		if l.Variant.Weight == ops.WeightFloat8 {
 			w.codes = b.stored(b.constant(l.Weight), kernels.E4M3, l.n, l.k, n, k)
 		} else {
@@ -284,35 +304,35 @@ func (b *builder) rowAmaxes(l *layer, x *Tensor) *Tensor {
 	return amaxes
 }
 
-// decodedWeight is the values of codes [n, k] in a type, times their scales where scaled says so, as Setup computes them.
-func (b *builder) decodedWeight(w *weightCodes, t kernels.Type, scaled bool) *Tensor {
-	key := fmt.Sprint(t, scaled)
-	if y := w.decodedAs[key]; y != nil {
+// decodedWeight is the values of codes [n, k] in a type, times scale: a scalar, one for each row, or nil. Setup computes them.
+func (b *builder) decodedWeight(w *weightCodes, t kernels.Type, scale *Tensor) *Tensor {
+	key := decodedKey{t, scale}
+	if y := w.decoded[key]; y != nil {
 		return y
 	}
 	y := dense(&Buffer{Home: State}, t, []int64{w.n, w.k})
-	w.decodedAs[key] = y
-	to, scale, n, codes := y, w.inverse, w.n*w.k, w.codes
-	rows := scaled && scale.Elements() > 1
-	if !scaled || rows {
-		scale = nil
+	w.decoded[key] = y
+	to, scalar, n, codes := y, scale, w.n*w.k, w.codes
+	rows := scale != nil && scale.Elements() > 1
+	if rows {
+		scalar = nil
 	}
 	if rows {
 		to = b.new(kernels.F32, w.n, w.k)
 	}
 	b.setup(Step{
-		Layer: w.layer, Kernel: "decode e4m3", Bytes: float64(n * (1 + to.T.Size())), Reads: buffers(codes, scale), Writes: buffers(to),
+		Layer: w.layer, Kernel: "decode e4m3", Bytes: float64(n * (1 + to.T.Size())), Reads: buffers(codes, scalar), Writes: buffers(to),
 		Launch: func(l *Launcher) error {
-			return l.Kernels.Decode(l.Addr(to), to.T, l.Addr(codes), kernels.E4M3, l.Addr(scale), n, l.Stream)
+			return l.Kernels.Decode(l.Addr(to), to.T, l.Addr(codes), kernels.E4M3, l.Addr(scalar), n, l.Stream)
 		},
 	})
 	if rows {
 		b.setup(Step{
-			Layer: w.layer, Kernel: "rows times scales", Reads: buffers(to, w.inverse), Writes: buffers(y),
+			Layer: w.layer, Kernel: "rows times scales", Reads: buffers(to, scale), Writes: buffers(y),
 			Launch: func(l *Launcher) error {
 				return l.Kernels.Chain(kernels.Chain{
 					Dims: y.Dims, Y: l.Addr(y), T: t,
-					Inputs: []kernels.ChainInput{{P: l.Addr(to), T: kernels.F32, Strides: to.Strides}, {P: l.Addr(w.inverse), T: kernels.F32, Strides: []int64{1, 0}}},
+					Inputs: []kernels.ChainInput{{P: l.Addr(to), T: kernels.F32, Strides: to.Strides}, {P: l.Addr(scale), T: kernels.F32, Strides: []int64{1, 0}}},
 					Steps:  []kernels.Step{{Op: kernels.OpMul, With: kernels.Input(1)}},
 				}, l.Stream)
 			},

@@ -24,13 +24,14 @@ type scale struct {
 // step of Setup computes.
 type scales struct {
 	byName          map[string]*scale
-	bytes           []byte  // of content
-	content         *Buffer // quant and dequant of constants
-	quants, dequant *Buffer // of variables
+	bytes           []byte              // of content
+	content         *Buffer             // quant and dequant of constants
+	quants, dequant *Buffer             // of variables
+	numbers         map[float32]*Tensor // constants of the program's own
 }
 
 func newScales() scales {
-	s := scales{byName: map[string]*scale{}, quants: &Buffer{Home: State}, dequant: &Buffer{Home: State}}
+	s := scales{byName: map[string]*scale{}, numbers: map[float32]*Tensor{}, quants: &Buffer{Home: State}, dequant: &Buffer{Home: State}}
 	s.content = &Buffer{Home: Weight, Form: "scales"}
 	return s
 }
@@ -106,6 +107,14 @@ func (s *scales) put(numbers []float32, reciprocal bool) *Tensor {
 		binary.LittleEndian.PutUint32(s.bytes[t.Offset+4*int64(i):], math.Float32bits(x))
 	}
 	return t
+}
+
+// number is a constant scalar among the scales.
+func (s *scales) number(v float32) *Tensor {
+	if s.numbers[v] == nil {
+		s.numbers[v] = s.put([]float32{v}, false)
+	}
+	return s.numbers[v]
 }
 
 // finishScales completes the buffers: the constants' content is known, and the reciprocals of variables are the first step of Setup.
