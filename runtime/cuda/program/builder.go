@@ -152,19 +152,6 @@ func (b *builder) ints(name string) (v []int64, ok bool) {
 	return v, err == nil
 }
 
-// number is the content of a constant floating-point tensor of one element.
-func (b *builder) number(name string) (v float32, ok bool) {
-	t := b.constant(name)
-	if t == nil || t.Elements() != 1 {
-		return 0, false
-	}
-	f, err := floats(t)
-	if err != nil {
-		return 0, false
-	}
-	return f[0], true
-}
-
 // uses is how often nodes read a value; being an output of the static model counts as one more.
 func (b *builder) uses(name string) int {
 	n := len(b.readers[name])
