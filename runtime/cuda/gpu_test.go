@@ -6,11 +6,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/fp8rewrite/fp8rewrite/calibrate"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	"github.com/fp8rewrite/fp8rewrite/ops"
@@ -18,6 +20,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cpu"
 	"github.com/fp8rewrite/fp8rewrite/runtime/runtimetest"
+	"github.com/fp8rewrite/fp8rewrite/samples"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -63,41 +66,50 @@ func TestGPURunsAProgramMadeByHand(t *testing.T) {
 // a time to accumulators of 14 bits, cutting off what lies below: 2^-13 of the sum each time at most. Without fast accumulation
 // what was summed over 128 codes is added to a float32.
 const (
-	tolCodesExact = 4 * 0x1p-13
+	tolCodesExact = 8 * 0x1p-13  // the four of 128 codes, and those within each
 	tolCodesFast  = 16 * 0x1p-13 // of up to 512 codes
 )
 
-// gpuTolerances are those of runtimetest for sums of codes within the given tolerance. Products in float32 and functions are as on the
+// Tolerances of the amaxes of llama's layers, which carry what the layers before them lost. Nine of ten are within them.
+const (
+	tolAmaxExact = 1e-2
+	tolAmaxFast  = 2e-2
+)
+
+// gpuTolerances are those of runtimetest for sums of codes and for amaxes within the given ones. Products in float32 and functions are as on the
 // processor.
-func gpuTolerances(codes float64) runtimetest.Tolerances {
+func gpuTolerances(codes, amax float64) runtimetest.Tolerances {
 	tol := runtimetest.Default()
 	tol.Codes = codes
 	tol.Decoded = 0x1p-8
-	tol.Amax = 1e-2
+	tol.Amax = amax
 	return tol
 }
 
 func TestSuiteOnAGPU(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		opt   Options
-		codes float64
-	}{{"exact", Options{Exact: true}, tolCodesExact}, {"fast", Options{}, tolCodesFast}} {
+		name        string
+		opt         Options
+		codes, amax float64
+	}{{"exact", Options{Exact: true}, tolCodesExact, tolAmaxExact}, {"fast", Options{}, tolCodesFast, tolAmaxFast}} {
 		t.Run(c.name, func(t *testing.T) {
 			runtimetest.Run(t, onGPU(t, c.opt), map[string]string{
 				"bits": "cuBLASLt chooses its kernels by the number of rows, and promises no bits",
 				"workers/amaxes are joined before the cast": "the GPU cannot call out in the middle of a run; Open refuses such a model",
 				"workers/a failure to join ends the run":    "the GPU cannot call out in the middle of a run; Open refuses such a model",
-			}, gpuTolerances(c.codes))
+			}, gpuTolerances(c.codes, c.amax))
 		})
 	}
 }
 
-// Tolerances of ‖got − want‖ / ‖want‖ of a model's outputs against the embedded engine's.
+// Tolerances of ‖got − want‖ / ‖want‖ of a model's outputs against the embedded engine's. In float8 a difference in the last bit
+// moves a value to the next code now and then, which is a sixteenth of it, and that again the values after it: two engines that both compute
+// well end about as far from each other as float8 itself is from the original. So what counts there is that they are equally far from it.
 const (
 	tolModelFloat32  = 1e-5 // sums in another order
-	tolModelFloat8   = 2e-2 // and roundings to float8 that fall the other way
-	tolModelBFloat16 = 3e-2 // and every value between the layers rounded to 8 bits
+	tolModelBFloat16 = 1e-2 // every value between the layers rounded to 8 bits
+	tolModelFloat8   = 0.12
+	tolModelFarther  = 1.35 // of float8's distance from the original: the GPU's by the processor's
 )
 
 // modelCase is a model of testdata and inputs for it.
@@ -211,13 +223,13 @@ func TestModelsOnAGPUAgreeWithTheProcessor(t *testing.T) {
 					opt := runtime.Options{Variables: variables, Statistics: true}
 					tol := tolModelFloat32
 					switch {
-					case compute == "bfloat16":
-						tol = tolModelBFloat16
 					case form != "original":
 						tol = tolModelFloat8
+					case compute == "bfloat16":
+						tol = tolModelBFloat16
 					}
 					var original runtime.Session
-					if form == "float8" && exact {
+					if form != "original" {
 						plain, _ := load(t, c.path, false, weights)
 						var err error
 						if original, err = cpu.New().Open(t.Context(), plain, runtime.Options{}); err != nil {
@@ -271,7 +283,11 @@ func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, o
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Logf("inputs %d: float8 itself: %.3g", i, distance(t, w.Values["logits"].Tensor, o.Values["logits"].Tensor))
+				here, there := distance(t, g.Values["logits"].Tensor, o.Values["logits"].Tensor), distance(t, w.Values["logits"].Tensor, o.Values["logits"].Tensor)
+				t.Logf("inputs %d: from the original: %.3g, on the processor %.3g", i, here, there)
+				if !(here <= tolModelFarther*there) {
+					t.Errorf("inputs %d: %.3g from the original, on the processor %.3g", i, here, there)
+				}
 			}
 			for name := range w.Values {
 				d := distance(t, g.Values[name].Tensor, w.Values[name].Tensor)
@@ -280,7 +296,7 @@ func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, o
 					t.Errorf("inputs %d: %s: ‖got − want‖/‖want‖ is %.3g, want at most %.3g", i, name, d, tol)
 				}
 			}
-			seen(t, g.Layers, w.Layers, tol)
+			seen(t, g.Layers, w.Layers, 3*tol)
 		}
 	}
 	for _, p := range got.(runtime.Placer).Placements() {
@@ -321,7 +337,7 @@ func seen(t *testing.T, got, want []runtime.LayerStats, tol float64) {
 		w := want[i]
 		off := math.Abs(float64(g.AmaxInput)/float64(w.AmaxInput) - 1)
 		if g.Layer != w.Layer || g.Runs != w.Runs || g.Counted != w.Counted || g.AmaxWeight != w.AmaxWeight || g.Input.Elements != w.Input.Elements ||
-			g.Weight != w.Weight || !(off <= 3*tol) {
+			g.Weight != w.Weight || !(off <= tol) {
 			t.Errorf("layer %+v, want %+v", g, w)
 		}
 	}
@@ -402,4 +418,65 @@ func TestGPUProfile(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCalibratedStateOnAGPU: 95% of the amaxes and scales within 1e-2 of the processor's, all within 3e-2.
+func TestCalibratedStateOnAGPU(t *testing.T) {
+	for _, exact := range []bool{true, false} {
+		b := onGPU(t, Options{Exact: exact})
+		for _, weights := range []rewrite.Weights{rewrite.Float8Weights, rewrite.OriginalWeights} {
+			m, _ := load(t, "llama/model.onnx", true, weights)
+			var states [2]map[string][]float32
+			for i, engine := range []runtime.Backend{b, cpu.New()} {
+				set, err := samples.Open(filepath.Join("..", "..", "testdata", "models", "llama", "data.npz"),
+					samples.Options{Model: m.Graph.Inputs, Prefix: "calib_", BatchSize: 8})
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				res, err := calibrate.Run(t.Context(), m, engine, set, calibrate.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%s: %d steps in %v", engine.Name(), res.Steps, time.Since(start))
+				if err := set.Close(); err != nil {
+					t.Fatal(err)
+				}
+				states[i] = stateOf(t, res.Model)
+			}
+			var off []float64
+			for name, want := range states[1] {
+				for j, v := range states[0][name] {
+					if want[j] != 0 {
+						off = append(off, math.Abs(float64(v)/float64(want[j])-1))
+					}
+				}
+			}
+			slices.Sort(off)
+			near, _ := slices.BinarySearch(off, 1e-2)
+			t.Logf("exact %v, %v weights: %d of %d within 1e-2, the largest difference %.3g", exact, weights, near, len(off), off[len(off)-1])
+			if near < len(off)*95/100 || off[len(off)-1] > 3e-2 {
+				t.Errorf("exact %v, %v weights: %d of %d within 1e-2, the largest difference %.3g", exact, weights, near, len(off), off[len(off)-1])
+			}
+		}
+	}
+}
+
+// stateOf is the state of the inputs' scales: every initializer that a calibration moves.
+func stateOf(t *testing.T, m *graph.Model) map[string][]float32 {
+	t.Helper()
+	state := map[string][]float32{}
+	for _, n := range m.Graph.Nodes {
+		if !ops.IsFloat8Linear(n) {
+			continue
+		}
+		for _, i := range []int{ops.InScaleInput, ops.InAmaxHistoryInput} {
+			v, err := m.Graph.Initializer(n.Input(i)).Tensor.AsFloat32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			state[n.Input(i)] = v
+		}
+	}
+	return state
 }
