@@ -36,6 +36,7 @@ const (
 	WarnAmaxSpike        WarningCode = "amax-spike"
 	WarnAmaxGrowing      WarningCode = "amax-growing"
 	WarnAmaxRejected     WarningCode = "amax-rejected"
+	WarnScaleMissing     WarningCode = "scale-missing"
 )
 
 // Changes lists every change in order, with the template of its sentence.
@@ -77,6 +78,7 @@ func Warnings() []CodeInfo[WarningCode] {
 			"before: more steps may find larger ones"},
 		{WarnAmaxRejected, "the {operand} of layer {layer} had amaxes that are not finite and did not enter the history; steps with NaN: {nan}, with " +
 			"infinity: {inf}"},
+		{WarnScaleMissing, "no scale stands beside the float8 weight {weight}: its codes were taken for its values"},
 	}
 }
 

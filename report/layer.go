@@ -80,6 +80,7 @@ type Granularity string
 const (
 	PerTensor  Granularity = "per-tensor"
 	PerChannel Granularity = "per-channel" // per output channel: a row of [N,K]
+	PerBlock   Granularity = "per-block"   // per block of 128×128
 )
 
 // NewQuantScale describes one multiplier for a whole weight, or with perChannel one for each of its rows. It returns nil for no

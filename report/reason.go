@@ -18,6 +18,10 @@ const (
 	RuleMatMulLeft RuleCode = "matmul-left"
 	RuleGemm       RuleCode = "gemm"
 	RuleQDQ        RuleCode = "qdq"
+	RuleLinear     RuleCode = "linear"
+	RuleConv1D     RuleCode = "conv1d"
+	RuleExperts    RuleCode = "experts"
+	RuleRestore    RuleCode = "restore"
 )
 
 // The reasons. Their order is the order of totals and docs. A code that was ever written is never removed or given another
@@ -49,6 +53,11 @@ const (
 	ReasonOpsetUnsupported        ReasonCode = "opset-unsupported"
 	ReasonModelInvalid            ReasonCode = "model-invalid"
 	ReasonNotConverted            ReasonCode = "not-converted"
+	ReasonNotALayer               ReasonCode = "not-a-layer"
+	ReasonLayerRole               ReasonCode = "layer-role"
+	ReasonWeightTied              ReasonCode = "weight-tied"
+	ReasonLoaderRefuses           ReasonCode = "loader-refuses"
+	ReasonGroupKept               ReasonCode = "group-kept"
 )
 
 // Rules lists every rule in order; the template is what the rule rewrites.
@@ -58,6 +67,10 @@ func Rules() []CodeInfo[RuleCode] {
 		{RuleMatMulLeft, "MatMul(W, x) with a constant matrix W on the left, as the linear layer of the transposed x"},
 		{RuleGemm, "Gemm(x, W, c) with a constant matrix W, whatever transA, transB, alpha and beta are"},
 		{RuleQDQ, "a calibrated Float8Linear, lowered to QuantizeLinear and DequantizeLinear around the original operator"},
+		{RuleLinear, "a linear layer of a checkpoint, whose weight is stored as [N, K]"},
+		{RuleConv1D, "a Conv1D of a checkpoint, a linear layer whose weight is stored as [K, N]"},
+		{RuleExperts, "an expert of a checkpoint that stacks its experts in one tensor, or the stack"},
+		{RuleRestore, "a float8 weight, back to full precision"},
 	}
 }
 
@@ -92,6 +105,11 @@ func Reasons() []CodeInfo[ReasonCode] {
 		{ReasonOpsetUnsupported, "the model's opset {opset} cannot be lifted to {target}, which the float8 Cast needs: {why}"},
 		{ReasonModelInvalid, "the node is not valid: {why}"},
 		{ReasonNotConverted, "the layer was not made a Float8Linear when the model was converted, and only those are lowered"},
+		{ReasonNotALayer, "the tensor {tensor} is no matrix that is called like the weight of a linear layer"},
+		{ReasonLayerRole, "the layer is {role}, which stays as it is unless --include names it"},
+		{ReasonWeightTied, "the weight {weight} repeats {other}, and the two are one"},
+		{ReasonLoaderRefuses, "a loader of the layout {layout} would not read the layer: {why}"},
+		{ReasonGroupKept, "engines join the layer with {other}, which is kept, and want all of them or none in float8"},
 	}
 }
 

@@ -33,6 +33,16 @@ func Size(tensors []Tensor, metadata map[string]string) (int64, error) {
 	return 8 + int64(len(header)) + size, nil
 }
 
+// Header is what stands before the content of the first tensor in the file that Write writes. Each tensor follows the one before it without a
+// gap, so whoever knows the header can write the tensors in any order, and at the same time.
+func Header(tensors []Tensor, metadata map[string]string) ([]byte, error) {
+	header, _, err := makeHeader(tensors, metadata)
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), nil
+}
+
 // Write writes tensors in the order given. The header comes first and the content follows as it is computed, so nothing as large as a
 // tensor is held. The same tensors and metadata give the same bytes: the metadata is sorted by key, and the header is padded with spaces
 // to a multiple of eight bytes. It returns the number of bytes written.

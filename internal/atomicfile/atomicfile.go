@@ -127,6 +127,9 @@ func (f *File) Reserve(size int64) error {
 // Flush asks the system to begin writing bytes [off, off+n) to disk while more are produced. It is a hint.
 func (f *File) Flush(off, n int64) { flush(f.f, off, n) }
 
+// StartWriting is Flush for a file that the caller writes in place.
+func StartWriting(f *os.File, off, n int64) { flush(f, off, n) }
+
 func (f *File) explain(err error) error {
 	if full(err) {
 		return &fullError{f.target, f.need}

@@ -1,0 +1,34 @@
+package layout
+
+import "github.com/fp8rewrite/fp8rewrite/safetensors"
+
+// deepSeek is what DeepSeek-V3 ships: blocks of 128×128 with float32 multipliers called weight_scale_inv, activations scaled while the model runs.
+// vLLM, SGLang, transformers and ollama read it from the same files, so the list of kept layers has the keys of both families.
+type deepSeek struct{}
+
+func (deepSeek) Name() string { return "deepseek" }
+
+func (deepSeek) Settle(r Request) (Scheme, error) {
+	if err := needsFolder("deepseek", r); err != nil {
+		return Scheme{}, err
+	}
+	g, err := pick("deepseek", r.Weights, PerBlock)
+	return Scheme{Weights: g}, err
+}
+
+func (deepSeek) Stacks() bool { return false }
+func (deepSeek) Shares() bool { return false }
+
+func (deepSeek) Refuse(l Linear, s Scheme, tp int64) string { return refuseEngine(l, s, tp) }
+
+func (deepSeek) Beside(l Linear, s Scheme, v Values) []safetensors.Tensor {
+	return []safetensors.Tensor{blockScales(l.Module+".weight_scale_inv", l, s, v)}
+}
+
+func (deepSeek) Edits(f Folder, _ Scheme) (Edits, error) {
+	if len(f.Quantized) == 0 {
+		return Edits{}, nil
+	}
+	return Edits{Config: fp8Config{Method: "fp8", Format: "e4m3", Scheme: "dynamic", Block: &[2]int64{Block, Block}, Ignored: f.Ignored,
+		Keep: f.Ignored}}, nil
+}
