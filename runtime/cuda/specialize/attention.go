@@ -9,7 +9,8 @@ import (
 )
 
 // attentionRule: y = Softmax(q·kᵀ·scale + mask)·v over arrays [batch, heads, positions, size], or [batch, positions, size]. The scale may stand
-// on q or k or both, as a Mul or Div; masking may be an Add or a Where; heads of k and v that are repeated are seen through.
+// on q or k or both, as a Mul or Div; masking may be an Add or a Where; heads of k and v that are repeated are seen through. Probabilities
+// that are NaN, because a query sees nothing, may be replaced by zeros; scores that are NaN themselves give NaN all the same.
 func attentionRule(v *view, root *graph.Node) []*graph.Node {
 	if !v.lifted || !root.Is("MatMul") {
 		return nil
@@ -31,6 +32,7 @@ type attention struct {
 	scale    float64
 	masks    []masking
 	precise  bool // Softmax is taken in float32, of scores of another type
+	guarded  bool // probabilities that are NaN are replaced by zeros
 
 	dtype, within                            tensor.DType // of the operands, and of what Softmax reads
 	batch, heads, queries, keys, size, vSize int64
@@ -45,8 +47,10 @@ func (a *attention) scores() bool {
 		name = next
 	}
 	down, _, ok := a.typ(name)
+	name = a.guard(name)
 	if n := a.op(name, "Cast"); n != nil {
 		pass(n, n.Input(0))
+		name = a.guard(name)
 	}
 	softmax := a.op(name, "Softmax")
 	if softmax == nil || !ok || !floating(down) {
@@ -114,19 +118,35 @@ func (a *attention) scores() bool {
 	return false
 }
 
+// guard is p in Where(IsNaN(p), 0, p).
+func (a *attention) guard(name string) string {
+	w := a.op(name, "Where")
+	if w == nil || len(w.Inputs) != 3 || a.guarded {
+		return name
+	}
+	test := a.op(w.Inputs[0], "IsNaN")
+	if zero, ok := a.scalar(w.Inputs[1]); test == nil || !ok || zero != 0 || test.Input(0) != w.Inputs[2] {
+		return name
+	}
+	a.guarded = true
+	a.inner = append(a.inner, w, test)
+	return w.Inputs[2]
+}
+
 // added is the masking by what is added to the scores. One that follows from a constant condition, and is too large to be constant itself, is
-// known by the condition.
+// known by the condition; so is one that adds -Inf.
 func (a *attention) added(name string) masking {
 	w := a.op(name, "Where")
-	if w == nil || len(w.Inputs) != 3 || a.consts[w.Inputs[0]] == nil {
+	if w == nil || len(w.Inputs) != 3 {
 		return masking{add: name}
 	}
+	constant := a.consts[w.Inputs[0]] != nil
 	x, ok := a.scalar(w.Inputs[1])
 	y, ok2 := a.scalar(w.Inputs[2])
 	switch {
-	case ok && ok2 && x == 0 && y <= hidden:
+	case ok && ok2 && x == 0 && (y <= hidden && constant || math.IsInf(y, -1)):
 		return masking{where: w.Inputs[0], keep: true, masked: y}
-	case ok && ok2 && y == 0 && x <= hidden:
+	case ok && ok2 && y == 0 && (x <= hidden && constant || math.IsInf(x, -1)):
 		return masking{where: w.Inputs[0], masked: x}
 	}
 	return masking{add: name}
@@ -243,12 +263,17 @@ func (a *attention) nodes() []*graph.Node {
 		}
 	}
 	mask, ok := a.mask(&before)
-	if !ok {
+	scale := float32(a.scale)
+	if !ok || !(scale > 0) || math.IsInf(float64(scale), 0) {
 		return nil
 	}
-	scale := float32(a.scale)
-	if !(scale > 0) || math.IsInf(float64(scale), 0) {
-		return nil
+	// Where the mask alone hides all keys of a query, the operator gives NaN.
+	unseen := ""
+	if a.guarded && mask.name != "" && !mask.seeing {
+		if !mask.boolean || mask.causal || a.flat {
+			return nil
+		}
+		mask.name, unseen = a.visible(mask.name, &before)
 	}
 	if a.flat {
 		q, k, v = a.unflat(&before, q), a.unflat(&before, k), a.unflat(&before, v)
@@ -264,13 +289,35 @@ func (a *attention) nodes() []*graph.Node {
 	if a.precise {
 		attrs = append(attrs, graph.Int("softmax_precision", int64(tensor.Float32)))
 	}
-	out := a.root.Output(0)
-	if !a.flat {
-		return append(before, &graph.Node{OpType: "Attention", Inputs: inputs, Outputs: []string{out}, Attributes: attrs})
+	out := a.root.Outputs[:1]
+	switch {
+	case a.flat:
+		n := a.node("Attention", out[0]+"/heads", inputs, attrs...)
+		shape := a.fresh(out[0]+"/shape", tensor.Int64s(tensor.Shape{3}, a.batch, a.queries, a.vSize))
+		return append(before, n, &graph.Node{OpType: "Reshape", Inputs: []string{n.Outputs[0], shape}, Outputs: out})
+	case unseen != "":
+		n := a.node("Attention", out[0]+"/seen", inputs, attrs...)
+		zero := a.fresh(out[0]+"/zero", filled(a.dtype, 0))
+		return append(before, n, &graph.Node{OpType: "Where", Inputs: []string{unseen, zero, n.Outputs[0]}, Outputs: out})
 	}
-	n := a.node("Attention", out+"/heads", inputs, attrs...)
-	shape := a.fresh(out+"/shape", tensor.Int64s(tensor.Shape{3}, a.batch, a.queries, a.vSize))
-	return append(before, n, &graph.Node{OpType: "Reshape", Inputs: []string{n.Outputs[0], shape}, Outputs: []string{out}})
+	return append(before, &graph.Node{OpType: "Attention", Inputs: inputs, Outputs: out, Attributes: attrs})
+}
+
+// visible is a mask of booleans with all keys shown to queries that see none, and which queries those are, with an axis of one for the keys.
+func (a *attention) visible(mask string, before *[]*graph.Node) (all, unseen string) {
+	number := a.once(before, [2]string{mask, "number"}, func() *graph.Node {
+		return a.node("Cast", mask+"/number", []string{mask}, graph.Int("to", int64(tensor.Float32)))
+	})
+	most := a.once(before, [2]string{mask, "most"}, func() *graph.Node {
+		axis := a.fresh(mask+"/axis", tensor.Int64s(tensor.Shape{1}, -1))
+		return a.node("ReduceMax", mask+"/most", []string{number, axis}, graph.Int("keepdims", 1))
+	})
+	seen := a.once(before, [2]string{mask, "seen"}, func() *graph.Node {
+		return a.node("Cast", mask+"/seen", []string{most}, graph.Int("to", int64(tensor.Bool)))
+	})
+	unseen = a.once(before, [2]string{mask, "unseen"}, func() *graph.Node { return a.node("Not", mask+"/unseen", []string{seen}) })
+	all = a.once(before, [2]string{mask, "all"}, func() *graph.Node { return a.node("Or", mask+"/visible", []string{mask, unseen}) })
+	return all, unseen
 }
 
 // peel takes scaling by a constant off an operand.
@@ -323,4 +370,35 @@ func (a *attention) unflat(before *[]*graph.Node, name string) string {
 	n := a.node("Unsqueeze", name+"/head", []string{name, a.fresh(name+"/axis", tensor.Int64s(tensor.Shape{1}, 1))})
 	*before = append(*before, n)
 	return n.Outputs[0]
+}
+
+// attentionMaskRule: an Attention with a mask that is constant and hides nothing, or the keys after a query's own position.
+func attentionMaskRule(v *view, root *graph.Node) []*graph.Node {
+	if !root.Is("Attention") || root.Input(3) == "" || root.AttrInt("is_causal", 0) != 0 || v.consts[root.Input(3)] == nil {
+		return nil
+	}
+	for _, name := range append(append([]string(nil), root.Inputs[4:]...), root.Outputs[1:]...) {
+		if name != "" {
+			return nil
+		}
+	}
+	_, q, ok := v.typ(root.Input(0))
+	_, k, ok2 := v.typ(root.Input(1))
+	if !ok || !ok2 || len(q) != len(k) || len(q) != 3 && len(q) != 4 {
+		return nil
+	}
+	a := &attention{view: v, root: root, queries: q[len(q)-2], keys: k[len(k)-2]}
+	m := masking{add: root.Input(3)}
+	if v.consts[m.add].DType == tensor.Bool {
+		m = masking{where: m.add, keep: true, masked: math.Inf(-1)}
+	}
+	c := a.constantMask(m)
+	if c.kind == otherMask {
+		return nil
+	}
+	n := &graph.Node{OpType: "Attention", Inputs: root.Inputs[:3:3], Outputs: root.Outputs[:1], Attributes: root.Attributes}
+	if c.kind == causalMask {
+		n.Attributes = append(slices.Clone(n.Attributes), graph.Int("is_causal", 1))
+	}
+	return []*graph.Node{n}
 }

@@ -72,6 +72,21 @@ func TestAttentionInItsSpellings(t *testing.T) {
 			"Attention 1, Reshape 1, Unsqueeze 3", "causal"},
 		"three axes, mask of data": {"in q3 float32 6 5 8\nin k3 float32 6 5 8\nin v3 float32 6 5 4\nin m float32 6 5 5\nTranspose k3 -> kt perm=0,2,1\nMatMul q3 kt -> s\nMul s scale -> t\nAdd t m -> u\nSoftmax u -> p\nMatMul p v3 -> y",
 			"Attention 1, Reshape 1, Unsqueeze 4", "float32[6,1,5,5]"},
+		"guarded, causal": {causal + keys + "MatMul q kt -> s\nMul s scale -> t\nAdd t infmask -> u\nSoftmax u -> p0\nIsNaN p0 -> nan\nWhere nan zero p0 -> p\nMatMul p v -> y",
+			"Attention 1", "causal"},
+		"guarded, of data": {"in m bool 2 1 5 5\nr bool 5 1 = 1 0 1 1 0\nAnd m r -> c\nWhere c zero inf -> mask\n" + keys +
+			"MatMul q kt -> s\nMul s scale -> t\nAdd t mask -> u\nSoftmax u -> p0\nIsNaN p0 -> nan\nWhere nan zero p0 -> p\nMatMul p v -> y",
+			"And 1, Attention 1, Cast 2, Not 1, Or 1, ReduceMax 1, Where 1", "bool[2,1,5,5]"},
+		"guarded, constant": {"m bool 5 5 = 1 0 0 0 1 0 1 1 0 0 0 0 1 0 0 0 0 1 1 1 1 1 1 1 1\n" + keys +
+			"MatMul q kt -> s\nMul s scale -> t\nWhere m t inf -> u\nSoftmax u -> p0\nIsNaN p0 -> nan\nWhere nan zero p0 -> p\nMatMul p v -> y",
+			"Attention 1", "bool[5,5]"},
+		"guarded, constant, with empty rows": {"m bool 5 5 = 1 0 0 0 1 0 0 0 0 0 0 0 1 0 0 0 0 1 1 1 1 1 1 1 1\n" + keys +
+			"MatMul q kt -> s\nMul s scale -> t\nWhere m t inf -> u\nSoftmax u -> p0\nIsNaN p0 -> nan\nWhere nan zero p0 -> p\nMatMul p v -> y",
+			"Attention 1, Where 1", "bool[5,5]"},
+		"an operator with a causal mask":      {causal + "Attention q k v mask -> y", "Attention 1", "causal"},
+		"an operator with a causal condition": {causal + "Attention q k v seen -> y", "Attention 1", "causal"},
+		"an operator with another mask":       {causal + "Attention q k v weak -> y", "Attention 1", "float32[5,5]"},
+		"an operator with a mask of zeros":    {"m float32 5 5 = 0\nAttention q k v m -> y", "Attention 1", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := text(t, attentionHead+c.lines)
@@ -129,6 +144,10 @@ func TestWhatIsAlmostAttention(t *testing.T) {
 			"MatMul 2, Softmax 1, Transpose 1, Where 1"},
 		"a condition that hides rows": {"m bool 5 5 = 0\n" + keys + "MatMul q kt -> s\nWhere m s far -> t\nSoftmax t -> p\nMatMul p v -> y",
 			"MatMul 2, Softmax 1, Transpose 1, Where 1"},
+		"guarded, a mask that is added": {"in m float32 2 1 5 5\n" + keys + "MatMul q kt -> s\nAdd s m -> t\nSoftmax t -> p0\nIsNaN p0 -> nan\nWhere nan zero p0 -> p\nMatMul p v -> y",
+			"Add 1, IsNaN 1, MatMul 2, Softmax 1, Transpose 1, Where 1"},
+		"guarded by another number": {keys + "MatMul q kt -> s\nSoftmax s -> p0\nIsNaN p0 -> nan\nWhere nan near p0 -> p\nMatMul p v -> y",
+			"IsNaN 1, MatMul 2, Softmax 1, Transpose 1, Where 1"},
 		"a scale of data":    {"in m float32 1\n" + keys + "MatMul q kt -> s\nMul s m -> t\nSoftmax t -> p\nMatMul p v -> y", "MatMul 2, Mul 1, Softmax 1, Transpose 1"},
 		"a layer and logits": {"in h float32 2 5 8\nw float32 8 8\nMatMul h w -> s\nSoftmax s -> p\nMatMul p w -> y", "MatMul 2, Softmax 1"},
 	} {
@@ -172,4 +191,22 @@ func TestAMaskThatIsNotComputed(t *testing.T) {
 	if n.AttrInt("is_causal", 0) == 0 || n.Input(3) != "" {
 		t.Errorf("%v %v", n.Inputs, n.Attributes)
 	}
+}
+
+func TestAttentionOfNarrowValues(t *testing.T) {
+	becomes(t, text(t, `
+in q bfloat16 2 4 5 8
+in k bfloat16 2 4 5 8
+in v bfloat16 2 4 5 8
+m bfloat16 5 5 = 0 -1e30 -1e30 -1e30 -1e30 0 0 -1e30 -1e30 -1e30 0 0 0 -1e30 -1e30 0 0 0 0 -1e30 0 0 0 0 0
+scale bfloat16 = 0.25
+out y
+Transpose k -> kt perm=0,1,3,2
+MatMul q kt -> s
+Mul s scale -> t
+Add t m -> u
+Cast u -> wide to=1
+Softmax wide -> p32
+Cast p32 -> p to=16
+MatMul p v -> y`), "Attention 1")
 }

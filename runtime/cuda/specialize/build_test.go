@@ -233,11 +233,11 @@ func constant(t testing.TB, f []string) *tensor.Tensor {
 		}
 		numbers = append(numbers, x)
 	}
-	return filled(t, d, shape, numbers)
+	return numbered(t, d, shape, numbers)
 }
 
-// filled is a tensor of numbers: the one given, those given, or of all kinds.
-func filled(t testing.TB, d tensor.DType, shape tensor.Shape, numbers []float64) *tensor.Tensor {
+// numbered is a tensor of numbers: the one given, those given, or of all kinds.
+func numbered(t testing.TB, d tensor.DType, shape tensor.Shape, numbers []float64) *tensor.Tensor {
 	t.Helper()
 	n, err := shape.Elements()
 	if err != nil {
@@ -280,7 +280,7 @@ func inputsOf(t testing.TB, m *graph.Model) map[string]*tensor.Tensor {
 		for _, d := range v.Type.Shape {
 			s = append(s, d.Value)
 		}
-		in[v.Name] = filled(t, v.Type.DType, s, nil)
+		in[v.Name] = numbered(t, v.Type.DType, s, nil)
 	}
 	return in
 }

@@ -38,7 +38,7 @@ Cast n -> nf to=1
 Sin nf -> sin
 Mul sin nf -> unread
 Size x -> p`)
-	in := map[string]*tensor.Tensor{"x": filled(t, tensor.Float32, tensor.Shape{2, 5, 6}, nil)}
+	in := map[string]*tensor.Tensor{"x": numbered(t, tensor.Float32, tensor.Shape{2, 5, 6}, nil)}
 	st := specialized(t, m, in)
 	whole(t, st)
 	if got := counts(st.Model); got != "Reshape 1" {
@@ -117,7 +117,7 @@ func TestVariablesBecomeInputs(t *testing.T) {
 // A default is a constant where nobody gives the input, and an input where somebody does.
 func TestDefaultsOfInputs(t *testing.T) {
 	m := text(t, "in x float32 2 3\nin d float32\nd float32 = 3\nout y\nMul d d -> dd\nMul x dd -> y")
-	x := filled(t, tensor.Float32, tensor.Shape{2, 3}, nil)
+	x := numbered(t, tensor.Float32, tensor.Shape{2, 3}, nil)
 	if got := counts(specialized(t, m, map[string]*tensor.Tensor{"x": x}).Model); got != "Mul 1" {
 		t.Error(got)
 	}

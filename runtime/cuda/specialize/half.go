@@ -1,6 +1,11 @@
 package specialize
 
-import "math"
+import (
+	"bytes"
+	"math"
+
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
 
 // fromFloat16 is a float16 as a number: sign, five bits of exponent with a bias of 15, ten of mantissa.
 func fromFloat16(h uint16) float64 {
@@ -22,3 +27,13 @@ func fromFloat16(h uint16) float64 {
 
 // fromBFloat16 is a bfloat16, the upper half of a float32, as a number.
 func fromBFloat16(h uint16) float64 { return float64(math.Float32frombits(uint32(h) << 16)) }
+
+// filled is a tensor of float32, float16 or bfloat16 that holds nothing but x, which is 0 or 1.
+func filled(d tensor.DType, x float32, shape ...int64) *tensor.Tensor {
+	element := map[tensor.DType][]byte{tensor.Float32: {0, 0, 0x80, 0x3f}, tensor.Float16: {0, 0x3c}, tensor.BFloat16: {0x80, 0x3f}}[d]
+	if x == 0 {
+		element = make([]byte, len(element))
+	}
+	n, _ := tensor.Shape(shape).Elements()
+	return &tensor.Tensor{DType: d, Shape: shape, Data: tensor.Bytes(bytes.Repeat(element, int(n)))}
+}

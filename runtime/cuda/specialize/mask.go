@@ -30,6 +30,7 @@ type mask struct {
 	causal  bool
 	name    string
 	boolean bool
+	seeing  bool // no query is without a key
 }
 
 // mask joins the maskings; nodes that it takes go to before. It is false where the operator cannot mean the same.
@@ -51,7 +52,7 @@ func (a *attention) mask(before *[]*graph.Node) (mask, bool) {
 			}
 			continue
 		case c != nil:
-			part = mask{name: c.array(), boolean: m.where != ""}
+			part = mask{name: c.array(), boolean: m.where != "", seeing: c.seeing}
 		case m.where != "":
 			part = a.condition(m, before)
 		default:
@@ -79,6 +80,7 @@ func (a *attention) join(x, y mask, before *[]*graph.Node) mask {
 	if x.boolean || y.boolean {
 		return mask{}
 	}
+	x.seeing = false
 	x.name = a.once(before, [2]string{x.name, y.name}, func() *graph.Node {
 		return a.node("Add", x.name+"/joined", []string{x.name, y.name})
 	})
@@ -153,6 +155,7 @@ const (
 type constantMask struct {
 	kind   maskKind
 	masked float64       // the largest value that hides
+	seeing bool          // no query is without a key, as far as that is known
 	array  func() string // the mask as an initializer, of one matrix where that holds for all batches and heads; "" where it cannot be one
 }
 
@@ -231,6 +234,7 @@ func (a *attention) readMask(name string, t *tensor.Tensor, m masking) *constant
 	for r := range int(rows) {
 		hides = hides || bytes.Equal(matrix.Data.(tensor.Bytes)[r*int(a.keys):][:a.keys], full)
 	}
+	c.seeing = !hides
 	if hides && !math.IsInf(m.masked, -1) {
 		return nothing
 	}

@@ -53,7 +53,7 @@ type rule func(v *view, root *graph.Node) []*graph.Node
 // canonical applies the rules, larger patterns before those that they contain.
 func (w *work) canonical() bool {
 	rules := []rule{geluRule, layerNormalizationRule, layerNormalizationWithoutBias, rmsNormalizationRule, plainLayerNormalization,
-		plainRMSNormalization, rotaryRule, rotaryHalvesRule, attentionRule}
+		plainRMSNormalization, rotaryRule, rotaryHalvesRule, attentionRule, attentionMaskRule}
 	f := &found{tables: map[string]string{}, positions: map[[3]int64]string{}, masks: map[string]*constantMask{},
 		joined: map[[2]string]string{}, ones: map[string]string{}}
 	changed := false

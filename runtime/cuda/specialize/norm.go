@@ -233,9 +233,7 @@ func (v *view) ones(d tensor.DType, s tensor.Shape) string {
 	if name := v.found.ones[key]; name != "" {
 		return name
 	}
-	one := map[tensor.DType][]byte{tensor.Float32: {0, 0, 0x80, 0x3f}, tensor.Float16: {0, 0x3c}, tensor.BFloat16: {0x80, 0x3f}}[d]
-	n, _ := s.Elements()
-	name := v.fresh("ones", &tensor.Tensor{DType: d, Shape: s.Clone(), Data: tensor.Bytes(slices.Repeat(one, int(n)))})
+	name := v.fresh("ones", filled(d, 1, s...))
 	v.found.ones[key] = name
 	return name
 }

@@ -53,6 +53,9 @@ func Specialize(ctx context.Context, m *graph.Model, opt Options) (*Static, erro
 	if m.Graph == nil {
 		return nil, fmt.Errorf("specialize: the model has no graph")
 	}
+	if opt.Engine == nil {
+		return nil, fmt.Errorf("specialize: there is no engine to compute constants with")
+	}
 	w, err := newWork(m, opt)
 	if err != nil {
 		return nil, err
