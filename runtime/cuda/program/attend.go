@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
@@ -121,6 +122,11 @@ func attend(b *builder, n *graph.Node) (string, error) {
 		return why, nil
 	}
 	o, all := b.newHeads(t, q.batch, q.count, q.rows, q.size)
+	to, turned := b.codesOfHeads(n)
+	y := o.t
+	if to.only() {
+		y = nil
+	}
 	// Without a cache query i sees keys up to i, however many keys there are.
 	a := kernels.Attention{T: t, QStrides: q.strides, KStrides: k.strides, VStrides: v.strides, OStrides: o.strides, Batch: q.batch,
 		Heads: q.count, KVHeads: k.count, Head: q.size, Queries: q.rows, Keys: k.rows, Scale: scale, Causal: n.AttrInt("is_causal", 0) != 0}
@@ -132,16 +138,43 @@ func attend(b *builder, n *graph.Node) (string, error) {
 		seen = causalPairs(q.rows, k.rows)
 	}
 	b.emit(Step{
-		Kernel: "attention", FLOPs: 4 * seen * float64(q.batch*q.count*q.size), Bytes: traffic(q.t, k.t, v.t, o.t),
-		Reads: buffers(q.t, k.t, v.t, mask), Writes: buffers(all),
+		Kernel: "attention", FLOPs: 4 * seen * float64(q.batch*q.count*q.size), Bytes: traffic(q.t, k.t, v.t, y, to.to()),
+		Reads: append(buffers(q.t, k.t, v.t, mask), to.reads()...), Writes: append(buffers(y), to.writes()...),
 		Launch: func(l *Launcher) error {
 			a := a
-			a.Q, a.K, a.V, a.O, a.Mask.P = l.Addr(q.t), l.Addr(k.t), l.Addr(v.t), l.Addr(o.t), l.Addr(mask)
+			a.Q, a.K, a.V, a.O, a.Mask.P = l.Addr(q.t), l.Addr(k.t), l.Addr(v.t), l.Addr(y), l.Addr(mask)
+			a.Codes = to.codes(l)
 			return l.Kernels.Attend(a, l.Stream)
 		},
 	})
-	b.defineHeads(out, o, all)
+	b.fulfilled(to)
+	if y != nil {
+		b.defineHeads(out, o, all)
+	} else if turned != nil {
+		b.done[turned] = true
+	}
 	return "", nil
+}
+
+// codesOfHeads is the cast that is wanted of a result whose heads lie side by side: of the node's own where it has three axes, else of the
+// result of the node that turns it so, which is returned too and alone reads it.
+func (b *builder) codesOfHeads(n *graph.Node) (q *cast, turned *graph.Node) {
+	name := n.Output(0)
+	if dims, _ := b.dims(name); len(dims) == 4 {
+		turned = b.reader(name)
+		if turned == nil || !turned.Is("Transpose") {
+			return nil, nil
+		}
+		if perm, _ := turned.AttrInts("perm"); !slices.Equal(perm, []int64{0, 2, 1, 3}) {
+			return nil, nil
+		}
+		name = turned.Output(0)
+	}
+	q = b.demand(name, 0)
+	if q != nil && q.Codes != nil && q.Ld != q.Cols {
+		return nil, nil // its rows of codes have no gaps
+	}
+	return q, turned
 }
 
 // causalPairs is how many pairs of a query and a key there are where query i sees keys up to i.
@@ -232,7 +265,7 @@ func rotate(b *builder, n *graph.Node) (string, error) {
 func (b *builder) turns(n *graph.Node, x *heads, half int64) (cos, sin, positions *Tensor, why string) {
 	dims, ok := b.dims(n.Input(1))
 	other, _ := b.dims(n.Input(2))
-	if !ok || len(dims) == 0 || dims[len(dims)-1] != half || !equalDims(dims, other) {
+	if !ok || len(dims) == 0 || dims[len(dims)-1] != half || !slices.Equal(dims, other) {
 		return nil, nil, nil, fmt.Sprintf("tables of %v and %v for %d angles", dims, other, half)
 	}
 	ids := n.Input(3)
@@ -245,7 +278,7 @@ func (b *builder) turns(n *graph.Node, x *heads, half int64) (cos, sin, position
 		}
 		return cos, sin, b.everyRow(n, x), ""
 	}
-	if d, _ := b.dims(ids); len(dims) != 2 || !equalDims(d, []int64{x.batch, x.rows}) {
+	if d, _ := b.dims(ids); len(dims) != 2 || !slices.Equal(d, []int64{x.batch, x.rows}) {
 		return nil, nil, nil, fmt.Sprintf("tables of %v and positions of %v for %v", dims, d, x.t.Dims)
 	}
 	if known, ok := b.ints(ids); ok {
@@ -278,18 +311,6 @@ func (b *builder) turns(n *graph.Node, x *heads, half int64) (cos, sin, position
 		}
 	}
 	return picked[0], picked[1], b.rowNumbers(x), ""
-}
-
-func equalDims(a, b []int64) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i, n := range a {
-		if n != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // tables are those of a rotary embedding as they are, of one type; constants in the model's own: the angles of far positions want the

@@ -267,7 +267,10 @@ func (q *cast) codes(l *Launcher) kernels.Codes {
 	}
 	c := kernels.Codes{Amax: l.Addr(q.Amax)}
 	if q.Codes != nil {
-		c.To, c.Scale, c.Format, c.Ld = l.Addr(q.Codes), l.Addr(q.Scale), kernels.E4M3, q.Ld
+		c.To, c.Scale, c.Format = l.Addr(q.Codes), l.Addr(q.Scale), kernels.E4M3
+		if q.Ld != q.Cols {
+			c.Ld = q.Ld // else the producer's rows may be others than the layers'
+		}
 	}
 	return c
 }

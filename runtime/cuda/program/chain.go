@@ -112,6 +112,16 @@ func compile(root *term, dims []int64) (*chain, bool) {
 	return &c.chain, joinedRank(dims, strides...) <= chainRank
 }
 
+// rows is how long the rows are that a chain of these dims can write with a gap after each, 0 where it can write none: their dimension then
+// cannot be joined with others.
+func (c *chain) rows(dims []int64) int64 {
+	last := len(dims) - 1
+	if last < 0 || joinedRank(dims[:last], append(slices.Clone(c.strides), kernels.Strides(dims))...)+1 > chainRank {
+		return 0
+	}
+	return dims[last]
+}
+
 func (c *compiler) count(t *term) {
 	c.uses[t]++
 	if c.uses[t] > 1 || t.leaf() {

@@ -207,7 +207,7 @@ func (b *builder) materialize(v *value) (why string) {
 
 // launchChain emits a chain; the result is nil where only the cast of the value is wanted.
 func (b *builder) launchChain(s Step, name string, e *expression, c *chain) *Tensor {
-	q := b.demand(name, 0)
+	q := b.demand(name, c.rows(e.dims))
 	var y *Tensor
 	if !q.only() {
 		y = b.new(e.t, e.dims...)

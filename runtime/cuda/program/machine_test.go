@@ -505,7 +505,11 @@ func (m *machine) Attend(a kernels.Attention, _ driver.Stream) error {
 					for k := range s {
 						v += s[k] / sum * read(a.V, a.VStrides, b, kh, int64(k), d)
 					}
-					m.put(a.T, a.O, b*a.OStrides[0]+h*a.OStrides[1]+q*a.OStrides[2]+d, float32(v))
+					at := b*a.OStrides[0] + h*a.OStrides[1] + q*a.OStrides[2] + d
+					if a.O != 0 {
+						m.put(a.T, a.O, at, float32(v))
+					}
+					m.code(a.Codes, at, narrow(a.T, float32(v)))
 				}
 			}
 		}
