@@ -139,6 +139,47 @@ func TestTableIsThatOfThePTX(t *testing.T) {
 	}
 }
 
+func TestKernelImageHoldsOneKernel(t *testing.T) {
+	table := Table()
+	declared := regexp.MustCompile(`(?m)^\.(?:extern|global|const|shared)\b.*?(\w+)(?:\[\d*\])*(?: = .*)?;$`)
+	symbol := regexp.MustCompile(`[A-Za-z_]\w{3,}`)
+	for _, e := range table {
+		whole, err := moduleImage(e.Module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := kernelImage(e)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		found := entryLine.FindAllSubmatch(image, -1)
+		if len(found) != 1 || string(found[0][1]) != e.Name || len(anyEntry.FindAll(image, -1)) != 1 {
+			t.Errorf("image of kernel %q holds %d kernels", e.Name, len(anyEntry.FindAll(image, -1)))
+		}
+		if open, shut := strings.Count(string(image), "{"), strings.Count(string(image), "}"); open != shut || version.FindIndex(image) == nil {
+			t.Errorf("image of kernel %q: %d braces open, %d shut", e.Name, open, shut)
+		}
+		// What the source's PTX declares beside its kernels is there if the kernel speaks of it.
+		words := map[string]bool{}
+		for _, w := range symbol.FindAllString(string(image), -1) {
+			words[w] = true
+		}
+		here := map[string]bool{}
+		for _, m := range declared.FindAllSubmatch(image, -1) {
+			here[string(m[1])] = true
+		}
+		for _, m := range declared.FindAllSubmatch(whole, -1) {
+			if name := string(m[1]); words[name] && !here[name] {
+				t.Errorf("image of kernel %q uses %q and does not declare it", e.Name, name)
+			}
+		}
+	}
+	if _, err := kernelImage(Entry{Name: "rms_norm", Module: "norm"}); err == nil {
+		t.Error("a kernel that is not there: no error")
+	}
+}
+
 // TestInstructionsAreNumberedAlike reads the enumeration of chain.cu.
 func TestInstructionsAreNumberedAlike(t *testing.T) {
 	sources(t)

@@ -8,12 +8,12 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 )
 
-// Set is the kernels on one GPU. A module is loaded, and compiled where the driver has not done so before, when a kernel of it is first
-// wanted: see [Set.Preload]. It is used where its [driver.Context] is, by one goroutine at a time.
+// Set is the kernels on one GPU. A kernel is loaded, and compiled where the driver has not done so before, when it is first wanted: see
+// [Set.Preload]. A set is used where its [driver.Context] is, by one goroutine at a time.
 type Set struct {
 	c       *driver.Context
 	entries map[string]Entry
-	modules map[string]*driver.Module
+	modules map[string]*driver.Module // one for each kernel that is loaded
 	ready   map[string]*driver.Function
 }
 
@@ -41,8 +41,8 @@ func New(c *driver.Context) (*Set, error) {
 // hopper reports whether the card runs what is made for compute capability 9.0 alone.
 func (s *Set) hopper() bool { return s.c.Info().Major == 9 && s.c.Info().Minor == 0 }
 
-// Preload loads every kernel of the sources named, such as "attention", or of all if none is. While a stream is captured nothing can be loaded, so what is
-// captured is preloaded or has run before.
+// Preload loads every kernel of the sources named, such as "attention", or of all if none is; compiling all takes some ten seconds. While
+// a stream is captured nothing can be loaded, so what is captured is preloaded or has run before.
 func (s *Set) Preload(names ...string) error {
 	for name, e := range s.entries {
 		wanted := len(names) == 0
@@ -71,7 +71,7 @@ func (s *Set) Close() error {
 	return first
 }
 
-// function finds a kernel, loading its module where needed.
+// function finds a kernel, loading it where needed.
 func (s *Set) function(name string) (*driver.Function, error) {
 	if f := s.ready[name]; f != nil {
 		return f, nil
@@ -80,16 +80,16 @@ func (s *Set) function(name string) (*driver.Function, error) {
 	if !ok {
 		return nil, fmt.Errorf("no kernel %q", name)
 	}
-	m := s.modules[e.Module]
+	m := s.modules[name]
 	if m == nil {
-		image, err := moduleImage(e.Module)
+		image, err := kernelImage(e)
 		if err != nil {
 			return nil, err
 		}
-		if m, err = s.c.LoadModule(e.Module, image); err != nil {
+		if m, err = s.c.LoadModule(name, image); err != nil {
 			return nil, err
 		}
-		s.modules[e.Module] = m
+		s.modules[name] = m
 	}
 	f, err := s.c.Function(m, name)
 	if err != nil {
