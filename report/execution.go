@@ -4,6 +4,8 @@ package report
 type Execution struct {
 	// Compute is the type in which a GPU computed what is not float8, "float32" or "bfloat16"; "" for an engine that has no choice.
 	Compute string `json:"compute" class:"exact"`
+	// Accumulate is how a GPU summed float8 products: "float32", or "fast" in the tensor cores' own accumulators; "" for other engines.
+	Accumulate string `json:"accumulate" class:"exact"`
 	// Placements are the nodes that did not run where, or as, one would expect of the device, in the order of execution.
 	Placements []Placement `json:"placements"`
 }

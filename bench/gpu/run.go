@@ -45,7 +45,7 @@ var parts = []part{
 // runner is one run on a GPU machine.
 type runner struct {
 	bin, root, out, work string
-	python               string
+	python, accumulate   string
 	autotune             bool
 	stdout               io.Writer
 
@@ -73,6 +73,7 @@ func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.StringVar(&r.out, "out", "gpu-results", "folder for logs, reports and the table")
 	fs.StringVar(&r.work, "work", "", "folder for models, some 4 GB (default: a temporary one, removed at the end)")
 	fs.StringVar(&r.python, "python", "python3", "the Python that has torch")
+	fs.StringVar(&r.accumulate, "accumulate", "float32", "how float8 products are summed where numbers are compared: float32 or fast")
 	fs.BoolVar(&r.autotune, "autotune", false, "have torch try kernels, which takes a minute")
 	list := fs.String("parts", "all", "parts to run, joined by commas; -part leaves one out of all")
 	if err := fs.Parse(args); err != nil {
@@ -95,6 +96,8 @@ func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 			return err
 		}
 		defer os.RemoveAll(r.work)
+	} else if err := os.MkdirAll(r.work, 0o777); err != nil {
+		return err
 	}
 	for _, p := range chosen {
 		start := time.Now()
@@ -368,6 +371,8 @@ func (r *runner) calibrate(ctx context.Context) {
 	}
 	gpu, cpu := r.ours["calibrate llama 8 steps on cuda"], r.ours["calibrate llama 8 steps on cpu"]
 	r.add(above(what, cpu/gpu, 5, "×"), shown("calibrating llama, 8 steps, on the GPU", gpu, " ms"))
+	gpu, cpu = r.ours["calibrate llama 8 steps on cuda, whole"], r.ours["calibrate llama 8 steps on cpu, whole"]
+	r.add(shown("the same with what engines do once for a model: processor's time by the GPU's", cpu/gpu, "×"), shown("on the GPU", gpu, " ms"))
 }
 
 func (r *runner) golden(ctx context.Context) {
@@ -376,7 +381,7 @@ func (r *runner) golden(ctx context.Context) {
 	err := r.converted(ctx, "golden", "llama/model.onnx", "golden.onnx", "--weights", "original", "--history-len", "4")
 	if err == nil {
 		_, err = r.fp8rewrite(ctx, "golden", "calibrate", "golden.onnx", "--data", r.models("llama/data.npz"), "--prefix", "calib_", "--labels", "labels",
-			"--batch-size", "8", "--no-amax-init", "-o", "golden.calibrated.onnx", "--report", rep, "--device", "cuda", "--compute", "bfloat16")
+			"--batch-size", "8", "--no-amax-init", "-o", "golden.calibrated.onnx", "--report", rep, "--device", "cuda", "--compute", "bfloat16", "--accumulate", r.accumulate)
 	}
 	if err != nil {
 		r.add(failed(what, err))
@@ -407,7 +412,7 @@ var verified = []struct {
 	gates             []string
 }{
 	{"llama", "llama/model.onnx", "llama/data.npz", []string{"--labels", "labels", "--max-loss-increase", "0.01"}},
-	{"gpt2", "gpt2/model.onnx", "gpt2/data.npz", []string{"--labels", "labels", "--max-loss-increase", "0.01"}},
+	{"gpt2", "gpt2/model.onnx", "gpt2/data.npz", []string{"--labels", "labels", "--max-loss-increase", "0.02"}},
 	{"digits_mlp", "digits/digits_mlp.onnx", "digits/data.npz", []string{"--min-sqnr", "25"}},
 	{"digits_cnn", "digits/digits_cnn.onnx", "digits/data.npz", []string{"--min-sqnr", "20"}},
 }
@@ -428,7 +433,7 @@ func (r *runner) agrees(ctx context.Context, name, model, data string, gates []s
 	reports := map[string]string{}
 	for _, device := range []string{"cpu", "cuda"} {
 		reports[device] = filepath.Join(r.out, name+"-"+device+".json")
-		args := []string{"calibrate", name + ".onnx", "--data", data, "--prefix", "calib_", "-o", name + "." + device + ".onnx", "--report", reports[device], "--device", device, "--quiet"}
+		args := []string{"calibrate", name + ".onnx", "--data", data, "--prefix", "calib_", "-o", name + "." + device + ".onnx", "--report", reports[device], "--device", device, "--accumulate", r.accumulate, "--quiet"}
 		if _, err := r.fp8rewrite(ctx, "agree", args...); err != nil {
 			return err
 		}

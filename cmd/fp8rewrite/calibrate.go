@@ -65,7 +65,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "file to write the calibrated model to")
 	o.data.addFlags(cmd)
-	o.device.addFlags(cmd)
+	o.device.addFlags(cmd, "float32")
 	f.BoolVar(&o.noAmaxInit, "no-amax-init", false, "cast the first batch with scale 1 instead of a scale from its own amax")
 	f.BoolVar(&o.freeze, "freeze", false, "store the final scales as static: weights become float8, and later runs leave the scales alone")
 	f.BoolVar(&o.force, "force", false, "go on from a model whose scales were frozen")
@@ -305,7 +305,7 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 	}
 	c.opt.Fingerprint = fingerprint{
 		{"the model", fmt.Sprintf("%q", sums)}, {"the data", c.batches}, {"--batch-size", fmt.Sprint(c.set.BatchSize())}, {"the number of steps", fmt.Sprint(c.set.Steps())},
-		{"--device", c.backend.Name()}, {"--compute", c.backend.compute}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
+		{"--device", c.backend.Name()}, {"--compute", c.backend.compute}, {"--accumulate", c.backend.sums}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
 		{"--force", fmt.Sprint(c.force)}, {"this program's version", buildVersion()}, {"--labels", judged},
 	}.String()
 	c.opt.Save = func(p *calibrate.Checkpoint) error {

@@ -19,22 +19,26 @@ import (
 
 // deviceOptions are the flags that choose an engine.
 type deviceOptions struct {
-	device    string
-	compute   string
-	ortLib    string
-	threads   int
-	maxMemory string
+	device     string
+	compute    string
+	accumulate string
+	ortLib     string
+	threads    int
+	maxMemory  string
 }
 
-func (d *deviceOptions) addFlags(cmd *cobra.Command) {
+// accumulate is how float8 products are summed where --accumulate does not say: calibrate and verify want the numbers, bench the time.
+func (d *deviceOptions) addFlags(cmd *cobra.Command, accumulate string) {
 	f := cmd.Flags()
 	f.StringVar(&d.device, "device", "auto", "engine: auto (a GPU that can be used, else cpu), cpu (embedded), cuda or cuda:N (an NVIDIA GPU), or ort (an ONNX Runtime library of yours)")
 	f.StringVar(&d.compute, "compute", "", "what a GPU computes float32 in where it is not float8: float32 or bfloat16 (default: float32)")
+	f.StringVar(&d.accumulate, "accumulate", accumulate, "how a GPU sums float8 products: float32, or fast in the tensor cores' own accumulators, which keep fewer bits")
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
 	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
 	completeWords(cmd, "device", "auto", "cpu", "cuda", "ort")
 	completeWords(cmd, "compute", "float32", "bfloat16")
+	completeWords(cmd, "accumulate", "float32", "fast")
 }
 
 // engine is what a command runs models on, and what is to be said of it.
@@ -42,6 +46,7 @@ type engine struct {
 	runtime.Backend
 	asked    string // what --device said
 	compute  string // of a GPU: "float32" or "bfloat16"
+	sums     string // of a GPU: "float32" or "fast"
 	card     string // the GPU and its libraries
 	fallback string // why auto took no GPU
 	told     bool   // tell has
@@ -66,13 +71,16 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 		return nil, opt, hint(usagef("--ort-lib is for --device ort, got --device %s", d.device), "--device ort")
 	case d.compute != "" && d.compute != "float32" && d.compute != "bfloat16":
 		return nil, opt, hint(usagef("--compute: got %q, want float32 or bfloat16", d.compute), "--compute bfloat16")
+	case d.accumulate != "float32" && d.accumulate != "fast":
+		return nil, opt, hint(usagef("--accumulate: got %q, want float32 or fast", d.accumulate), "--accumulate float32")
 	case d.compute != "" && (d.device == "cpu" || d.device == "ort"):
 		return nil, opt, hint(usagef("--compute is for --device cuda, got --device %s", d.device), "leave --compute out")
 	}
 	e := &engine{asked: d.device}
+	onGPU := cuda.Options{Compute: d.compute, Exact: d.accumulate == "float32", Host: cpu.New()}
 	switch {
 	case d.device == "auto":
-		gpu := cuda.New(cuda.Options{Compute: d.compute, Host: cpu.New()})
+		gpu := cuda.New(onGPU)
 		if err := gpu.Check(); err != nil {
 			e.Backend, e.fallback = cpu.New(), shortly(err)
 			break
@@ -83,14 +91,13 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 	case d.device == "ort":
 		e.Backend = ort.New(d.ortLib)
 	case name == "cuda":
-		n := 0
 		if numbered {
-			var err error
-			if n, err = strconv.Atoi(number); err != nil || n < 0 || strconv.Itoa(n) != number {
+			n, err := strconv.Atoi(number)
+			if onGPU.Device = n; err != nil || n < 0 || strconv.Itoa(n) != number {
 				return nil, opt, hint(usagef("--device: got %q, want cuda or cuda:N with the number of a GPU", d.device), "fp8rewrite devices lists them")
 			}
 		}
-		e.Backend = cuda.New(cuda.Options{Device: n, Compute: d.compute, Host: cpu.New()})
+		e.Backend = cuda.New(onGPU)
 	default:
 		return nil, opt, hint(usagef("--device: got %q, want auto, cpu, cuda, cuda:N or ort", d.device), "--device cpu")
 	}
@@ -101,6 +108,7 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 		return nil, opt, hint(err, "--device cpu needs nothing but this program")
 	}
 	if b, ok := e.Backend.(*cuda.Backend); ok {
+		e.sums = d.accumulate
 		if e.compute = d.compute; e.compute == "" {
 			e.compute = "float32"
 		}
@@ -116,7 +124,7 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 func (e *engine) share(processes int) {
 	if processes > 1 && e.asked == "auto" && e.compute != "" {
 		e.places = &places{Backend: cpu.New()}
-		e.Backend, e.compute, e.card = e.places, "", ""
+		e.Backend, e.compute, e.sums, e.card = e.places, "", "", ""
 		e.fallback = fmt.Sprintf("%d processes share the rows, which a GPU cannot", processes)
 	}
 }

@@ -63,7 +63,7 @@ func (p *places) add(list []runtime.Placement) {
 func (e *engine) execution() reports.Execution {
 	e.places.mu.Lock()
 	defer e.places.mu.Unlock()
-	return reports.Execution{Compute: e.compute, Placements: e.places.list}
+	return reports.Execution{Compute: e.compute, Accumulate: e.sums, Placements: e.places.list}
 }
 
 // tellPlaces says in a line how many nodes ran elsewhere; the report and its table say which, and why.
