@@ -158,11 +158,29 @@ func attentionSize(c *call, rank int) graph.Dim {
 	return graph.Dim{Value: size.Value / kvHeads * heads}
 }
 
-// recurrent: Y is [steps, directions, batch, hidden], the last states [directions, batch, hidden]. Attribute layout moves axes
-// and keeps ranks.
+// recurrent: Y is [steps, directions, batch, hidden], the last states [directions, batch, hidden]. Attribute layout 1 puts the batch first. The
+// input is [steps, batch, size] or, in layout 1, [batch, steps, size]; the weights over the state are [directions, gates·hidden, hidden].
 func recurrent(c *call) {
+	x, r := c.in(0).ext, c.in(2).ext
+	steps, batch, directions := anyDim, anyDim, anyDim
+	hidden := graph.Dim{Value: max(-1, c.node.AttrInt("hidden_size", -1))}
+	if x.ranked && len(x.dims) == 3 {
+		steps, batch = x.dims[0], x.dims[1]
+	}
+	if r.ranked && len(r.dims) == 3 {
+		directions = r.dims[0]
+		if hidden.Value < 0 {
+			hidden = r.dims[2]
+		}
+	}
+	all, last := ofRank(4, sureRank), ofRank(3, sureRank)
+	all.dims, last.dims = []graph.Dim{steps, directions, batch, hidden}, []graph.Dim{directions, batch, hidden}
+	if c.node.AttrInt("layout", 0) != 0 {
+		steps, batch = batch, steps
+		all.dims, last.dims = []graph.Dim{batch, steps, directions, hidden}, []graph.Dim{batch, directions, hidden}
+	}
 	e := pickElem(c.in(0), c.in(1))
-	c.out(0, fact{elem: e, ext: ofRank(4, sureRank)})
-	c.out(1, fact{elem: e, ext: ofRank(3, sureRank)})
-	c.out(2, fact{elem: e, ext: ofRank(3, sureRank)})
+	c.out(0, fact{elem: e, ext: all})
+	c.out(1, fact{elem: e, ext: last})
+	c.out(2, fact{elem: e, ext: last})
 }

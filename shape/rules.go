@@ -15,7 +15,7 @@ func newRules() map[string]func(*call) {
 		"Conv": conv, "ConvInteger": convInteger, "QLinearConv": qLinearConv, "ConvTranspose": convTranspose,
 		"MaxPool": pool, "AveragePool": pool, "LpPool": pool,
 		"GlobalAveragePool": globalPool, "GlobalMaxPool": globalPool, "GlobalLpPool": globalPool,
-		"Resize": sameRank, "Upsample": sameRank, "DepthToSpace": sameRank, "SpaceToDepth": sameRank, "GridSample": sameRank,
+		"Resize": resize, "Upsample": resize, "DepthToSpace": depthToSpace, "SpaceToDepth": spaceToDepth, "GridSample": gridSample,
 
 		"Reshape": reshape, "Flatten": flatten, "Transpose": transpose, "Squeeze": squeeze, "Unsqueeze": unsqueeze,
 		"Expand": expand, "Concat": concat, "Split": split, "Tile": tile, "Pad": pad,

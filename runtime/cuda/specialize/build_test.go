@@ -297,6 +297,9 @@ func becomes(t testing.TB, m *graph.Model, want string, more ...Options) *Static
 	a, b := run(t, m, runtime.Options{}, in), run(t, st.Model, runtime.Options{}, in)
 	for _, o := range m.Graph.Outputs {
 		x, y := a.Values[o.Name].Tensor, b.Values[o.Name].Tensor
+		if typ := st.Types[o.Name]; typ.DType != x.DType || !extents(typ).Equal(x.Shape) {
+			t.Errorf("output %q is said to be %s%s, and is %s%s", o.Name, typ.DType, extents(typ), x.DType, x.Shape)
+		}
 		tolerance := 2e-6
 		if x.DType == tensor.BFloat16 {
 			x, y, tolerance = widened(t, x), widened(t, y), 0.01

@@ -319,3 +319,25 @@ func TestModelsThatAreNone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The engine itself says whether the types are right.
+func TestTypesOfOperatorsThatChangeExtents(t *testing.T) {
+	for _, lines := range []string{
+		"in x float32 2 3 8 6\nscales float32 4 = 1 1 2 0.7\nResize x _ scales -> y",
+		"in x float32 2 3 8 6\nscales float32 2 = 1.5 3\nResize x _ scales -> y axes=2,3",
+		"in x float32 2 3 8 6\nsizes int64 4 = 2 3 5 7\nResize x _ _ sizes -> y",
+		"in x float32 2 4 8 6\nw float32 4 3 3 2\nConvTranspose x w -> y strides=2,3 pads=1,0,0,1 output_padding=1,0",
+		"in x float32 2 4 8 6\nw float32 4 3 3 2\nConvTranspose x w -> y strides=2,3 output_shape=16,18",
+		"in x float32 2 8 3 5\nDepthToSpace x -> y blocksize=2",
+		"in x float32 2 3 4 6\nSpaceToDepth x -> y blocksize=2",
+		"in x float32 2 3 4 6\nin g float32 2 5 7 2\nGridSample x g -> y",
+		"in x float32 5 2 4\nw float32 2 8 4\nr float32 2 8 2\nLSTM x w r -> y hidden_size=2",
+		"in x float32 5 2 4\nw float32 1 6 4\nr float32 1 6 2\nGRU x w r -> ignored y hidden_size=2",
+	} {
+		m := text(t, "out y\n"+lines)
+		if strings.HasPrefix(m.Graph.Nodes[0].OpType, "LSTM") {
+			m.Graph.Nodes[0].SetAttr(graph.Str("direction", "bidirectional"))
+		}
+		becomes(t, m, m.Graph.Nodes[0].OpType+" 1")
+	}
+}
