@@ -87,14 +87,21 @@ func (b *builder) weightOnly(l *layer) (why string, err error) {
 		return why, nil
 	}
 	p := product{layer: l.name, problem: l.problem, plan: l.plan, x: x}
+	// A weight that no variable changes is decoded while it is uploaded.
+	decode := func(scale *Tensor, numbers []float32) *Tensor {
+		if l.Variant.Weight == ops.WeightFloat8 && l.sw.variable == "" {
+			return b.decoded(b.constant(l.Weight), l.t, l.n, l.k, numbers)
+		}
+		return b.decodedWeight(w, l.t, scale)
+	}
 	if l.problem.Y == l.problem.X {
-		p.w = b.decodedWeight(w, l.t, w.inverse)
+		p.w = decode(w.inverse, l.sw.constant)
 		return b.finishProduct(p, l.Output, l.dims)
 	}
 	// bfloat16 holds codes exactly but not their values, so the scales come after the product. Codes are divided by a power of two that
 	// no sum grows by, and the scales multiplied by it.
 	const halves = 1 << 9
-	p.w, p.y = b.decodedWeight(w, l.t, b.scales.number(1.0/halves)), b.new(kernels.F32, l.dims...)
+	p.w, p.y = decode(b.scales.number(1.0/halves), []float32{1.0 / halves}), b.new(kernels.F32, l.dims...)
 	b.multiply(p)
 	b.define(l.Output, b.scaled(l, p.y, nil, w.inverse, halves))
 	return "", nil
@@ -118,7 +125,13 @@ func (b *builder) multiplyDecoded(l *layer) (why string, err error) {
 		})
 	}
 	y := b.new(kernels.F32, l.dims...)
-	b.multiply(product{layer: l.name, problem: l.problem, plan: l.plan, x: g.decoded, w: b.decodedWeight(w, kernels.BF16, nil), y: y})
+	p := product{layer: l.name, problem: l.problem, plan: l.plan, x: g.decoded, y: y}
+	if l.Variant.Weight == ops.WeightFloat8 {
+		p.w = b.decoded(b.constant(l.Weight), kernels.BF16, l.n, l.k, []float32{1})
+	} else {
+		p.w = b.decodedWeight(w, kernels.BF16, nil)
+	}
+	b.multiply(p)
 	b.define(l.Output, b.scaled(l, y, g.inverse, w.inverse, 1))
 	return "", nil
 }

@@ -16,8 +16,9 @@ import (
 type scale struct {
 	quant, dequant *Tensor // [n]: multiplies values to be cast, multiplies codes
 	n              int64
-	variable       string // its name where it is one
-	key            string // equal for scales that are equal at present
+	variable       string    // its name where it is one
+	constant       []float32 // dequant where it is none
+	key            string    // equal for scales that are equal at present
 }
 
 // scales hold all stored scales of a program: the constants in one buffer, variables in one and their reciprocals in another, which one
@@ -75,7 +76,10 @@ func (b *builder) scale(name string) (*scale, string) {
 		s.dequant = piece(b.scales.dequant, s.n)
 		b.prog.Variables = append(b.prog.Variables, Transfer{name, s.quant.view(0, v.dims, kernels.Strides(v.dims))})
 	} else {
-		s.quant, s.dequant = b.scales.put(numbers, false), b.scales.put(numbers, true)
+		for _, x := range numbers {
+			s.constant = append(s.constant, float32(scaling.QuantScale(x).Dequant()))
+		}
+		s.quant, s.dequant = b.scales.put(numbers), b.scales.put(s.constant)
 	}
 	b.scales.byName[name] = s
 	return s, ""
@@ -96,14 +100,11 @@ func piece(buf *Buffer, n int64) *Tensor {
 // vectorPad is how many scales beyond its own a vector has room for: lt.Pad adds fewer channels than that.
 const vectorPad = 16
 
-// put adds numbers, or their reciprocals, to the constants.
-func (s *scales) put(numbers []float32, reciprocal bool) *Tensor {
+// put adds numbers to the constants.
+func (s *scales) put(numbers []float32) *Tensor {
 	t := piece(s.content, int64(len(numbers)))
 	s.bytes = append(s.bytes, make([]byte, s.content.Bytes-int64(len(s.bytes)))...)
 	for i, x := range numbers {
-		if reciprocal {
-			x = float32(scaling.QuantScale(x).Dequant())
-		}
 		binary.LittleEndian.PutUint32(s.bytes[t.Offset+4*int64(i):], math.Float32bits(x))
 	}
 	return t
@@ -112,7 +113,7 @@ func (s *scales) put(numbers []float32, reciprocal bool) *Tensor {
 // number is a constant scalar among the scales.
 func (s *scales) number(v float32) *Tensor {
 	if s.numbers[v] == nil {
-		s.numbers[v] = s.put([]float32{v}, false)
+		s.numbers[v] = s.put([]float32{v})
 	}
 	return s.numbers[v]
 }

@@ -3,6 +3,7 @@ package program
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"sync"
 
@@ -42,11 +43,30 @@ func (b *builder) stored(c *tensor.Tensor, to kernels.Type, rows, cols, padRows,
 	return t
 }
 
+// decoded is a constant of codes [rows, cols] as values of a type on the GPU: each code times its row's scale, or the one there is.
+func (b *builder) decoded(c *tensor.Tensor, to kernels.Type, rows, cols int64, scales []float32) *Tensor {
+	h := fnv.New128a()
+	for _, s := range scales {
+		h.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(s)))
+	}
+	key := weightKey{c, fmt.Sprintf("%v, decoded with %d scales %x", to, len(scales), h.Sum(nil))}
+	if t := b.weights[key]; t != nil {
+		return t
+	}
+	buf := &Buffer{Home: Weight, Source: c, Form: key.form}
+	t := dense(buf, to, []int64{rows, cols})
+	f := &filler{source: c, to: to, rows: rows, cols: cols, padCols: cols, scales: scales, left: buf.Bytes}
+	buf.Fill = f.fill
+	b.weights[key] = t
+	return t
+}
+
 // filler writes a weight's bytes.
 type filler struct {
 	source              *tensor.Tensor
 	to                  kernels.Type
 	rows, cols, padCols int64
+	scales              []float32 // of each row, or one, that codes are decoded with; nil: the source is converted
 
 	mu    sync.Mutex
 	bytes []byte // the source's, held while it is being copied; see open
@@ -71,12 +91,36 @@ func (f *filler) fill(dst []byte, offset int64) error {
 			clear(dst[:n*size])
 		} else {
 			n = min(n, f.cols-col)
-			if err := convert(dst[:n*size], f.to, src, f.source.DType, row*f.cols+col); err != nil {
+			if err := f.convert(dst[:n*size], src, row, col); err != nil {
 				return err
 			}
 		}
 		dst = dst[n*size:]
 		at += n
+	}
+	return nil
+}
+
+// convert fills dst with elements of a row from a column on.
+func (f *filler) convert(dst, src []byte, row, col int64) error {
+	at := row*f.cols + col
+	if f.scales == nil {
+		return convert(dst, f.to, src, f.source.DType, at)
+	}
+	scale := f.scales[0]
+	if len(f.scales) > 1 {
+		scale = f.scales[row]
+	}
+	const piece = 1024
+	var wide [piece]float32
+	size := f.to.Size()
+	for n := int64(len(dst)) / size; n > 0; n = int64(len(dst)) / size {
+		m := min(n, piece)
+		float8.DecodeFloat32(wide[:m], src[at:at+m], float8.E4M3FNFormat, scale)
+		if err := narrow32(dst[:m*size], f.to, wide[:m]); err != nil {
+			return err
+		}
+		dst, at = dst[m*size:], at+m
 	}
 	return nil
 }
@@ -113,26 +157,34 @@ func convert(dst []byte, to kernels.Type, src []byte, from tensor.DType, at int6
 	var narrow [piece]uint16
 	for i := int64(0); i < n; i += piece {
 		m := min(n-i, piece)
-		part, out := src[i*width:(i+m)*width], dst[i*to.Size():(i+m)*to.Size()]
-		if err := widen(wide[:m], narrow[:m], part, from); err != nil {
+		if err := widen(wide[:m], narrow[:m], src[i*width:(i+m)*width], from); err != nil {
 			return err
 		}
-		switch to {
-		case kernels.F32:
-			for j, v := range wide[:m] {
-				binary.LittleEndian.PutUint32(out[4*j:], math.Float32bits(v))
-			}
-			continue
-		case kernels.BF16:
-			float8.NarrowBFloat16(narrow[:m], wide[:m])
-		case kernels.F16:
-			float8.NarrowFloat16(narrow[:m], wide[:m])
-		default:
-			return fmt.Errorf("weight: %v as %v", from, to)
+		if err := narrow32(dst[i*to.Size():(i+m)*to.Size()], to, wide[:m]); err != nil {
+			return err
 		}
-		for j, v := range narrow[:m] {
-			binary.LittleEndian.PutUint16(out[2*j:], v)
+	}
+	return nil
+}
+
+// narrow32 writes at most 1024 numbers as a floating-point type.
+func narrow32(dst []byte, to kernels.Type, wide []float32) error {
+	var narrow [1024]uint16
+	switch to {
+	case kernels.F32:
+		for j, v := range wide {
+			binary.LittleEndian.PutUint32(dst[4*j:], math.Float32bits(v))
 		}
+		return nil
+	case kernels.BF16:
+		float8.NarrowBFloat16(narrow[:len(wide)], wide)
+	case kernels.F16:
+		float8.NarrowFloat16(narrow[:len(wide)], wide)
+	default:
+		return fmt.Errorf("weight: numbers as %v", to)
+	}
+	for j, v := range narrow[:len(wide)] {
+		binary.LittleEndian.PutUint16(dst[2*j:], v)
 	}
 	return nil
 }
