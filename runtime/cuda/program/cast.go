@@ -208,8 +208,10 @@ func (b *builder) ready(g *group) (why string) {
 	if v.tensor == nil && v.lazy == nil {
 		v = root
 	}
-	x, why := b.get(v.name)
-	if why != "" {
+	var x *Tensor
+	if v.role == fromInput || v.role == fromSegment {
+		x = b.arrived(v) // as the host has it, before it is rounded to what the GPU computes in
+	} else if x, why = b.get(v.name); why != "" {
 		return why
 	}
 	l := g.layers[0]

@@ -74,11 +74,12 @@ func (b *builder) layer(n *graph.Node) (l *layer, why string, err error) {
 	if l.sx.n != 1 || l.sw.n != 1 && l.sw.n != l.n {
 		return nil, fmt.Sprintf("%d scales of the input and %d of the weight", l.sx.n, l.sw.n), nil
 	}
-	return l, "", b.choose(l)
+	why, err = b.choose(l)
+	return l, why, err
 }
 
-// choose decides how l's product is computed.
-func (b *builder) choose(l *layer) error {
+// choose decides how l's product is computed; why says why none of the ways is open.
+func (b *builder) choose(l *layer) (why string, err error) {
 	if l.Variant.Input == ops.InputOff {
 		l.problem = lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: typeLT(l.t), W: typeLT(l.t), Y: typeLT(l.t)}
 		if b.typeOf(l.Input) == tensor.BFloat16 {
@@ -87,21 +88,13 @@ func (b *builder) choose(l *layer) error {
 	} else {
 		l.problem = lt.Pad(lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: lt.E4M3, W: lt.E4M3, Y: typeLT(l.t),
 			Fast: !b.opt.Exact, Channels: l.sw.n > 1})
-		why, err := b.plan(l)
-		if err != nil {
-			return err
-		}
-		if why == "" {
-			return nil
+		if why, err = b.plan(l); why == "" || err != nil {
+			return why, err
 		}
 		l.decoded = why
 		l.problem = lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: lt.BF16, W: lt.BF16, Y: lt.F32}
 	}
-	why, err := b.plan(l)
-	if err == nil && why != "" {
-		err = fmt.Errorf("layer %q: %s", l.name, why)
-	}
-	return err
+	return b.plan(l)
 }
 
 // plan asks for l's plan. Where the library cannot take a vector of scales the product is planned without it, in float32, and its columns

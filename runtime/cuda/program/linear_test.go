@@ -182,8 +182,8 @@ func TestABiasIsAddedByTheProductWhereItRoundsOnce(t *testing.T) {
 		n    int64
 		want string
 	}{
-		{Options{Compute: kernels.BF16}, 32, "convert, cast e4m3, matmul e4m3"},
-		{Options{Compute: kernels.BF16}, 10, "convert, cast e4m3, matmul e4m3, copy"}, // of the columns that are not padding
+		{Options{Compute: kernels.BF16}, 32, "cast e4m3, matmul e4m3"},
+		{Options{Compute: kernels.BF16}, 10, "cast e4m3, matmul e4m3, copy"}, // of the columns that are not padding
 		{Options{Compute: kernels.F32}, 32, "cast e4m3, matmul e4m3, chain"},
 	} {
 		p := linears{m: 4, n: c.n, k: 64, layers: 1, bias: true}.build(t, false, c.opt)
@@ -239,7 +239,7 @@ func TestPlansThatWantVectorsOrNoneGetThem(t *testing.T) {
 	for _, n := range []int64{32, 10} {
 		p := linears{m: 4, n: n, k: 64, layers: 1, channels: true, bias: true}.build(t, true, Options{Plan: multiply, Compute: kernels.BF16})
 		sound(t, p)
-		if got, want := kernelsOf(p.Steps), "convert, cast e4m3, matmul e4m3, scale, "; !strings.HasPrefix(got, want) {
+		if got, want := kernelsOf(p.Steps), "cast e4m3, matmul e4m3, scale, "; !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -266,5 +266,15 @@ func TestALayerThatTheGPUCannotRunIsTheProcessors(t *testing.T) {
 	}
 	if i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Segment != nil }); i < 0 || len(p.Steps[i].Segment.In) > 0 {
 		t.Errorf("%s", text(p))
+	}
+}
+
+func TestALayerThatNothingMultipliesIsTheProcessors(t *testing.T) {
+	p := linears{m: 4, n: 32, k: 64, layers: 1}.build(t, false, Options{Plan: func(p lt.Problem) (*lt.Plan, error) {
+		return nil, &lt.UnsupportedError{Problem: p, Why: "a test refuses all"}
+	}})
+	sound(t, p)
+	if len(p.Steps) != 1 || p.Layers[0].Segment == nil || len(p.Placed) != 1 || p.Placed[0].Where != "cpu" {
+		t.Errorf("%s %+v", text(p), p.Placed)
 	}
 }
