@@ -53,8 +53,8 @@ func constantOf(n *graph.Node) *tensor.Tensor {
 // mostRounds bounds the rounds of settle; each but the last makes something constant, so this is for loops that grow only.
 const mostRounds = 1000
 
-// settle infers and computes until nothing changes any more.
-func (w *work) settle(ctx context.Context) error {
+// settle infers and computes until nothing changes any more. share says whether what is computed twice goes.
+func (w *work) settle(ctx context.Context, share bool) error {
 	for range mostRounds {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -69,7 +69,9 @@ func (w *work) settle(ctx context.Context) error {
 		more = w.compact() || more
 		branched := w.branches()
 		simpler := w.simplify()
-		simpler = w.share() || simpler
+		if share {
+			simpler = w.share() || simpler
+		}
 		if !changed && !more && !branched && !simpler {
 			return nil
 		}

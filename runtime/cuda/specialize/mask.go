@@ -191,6 +191,9 @@ func (a *attention) readMask(name string, t *tensor.Tensor, m masking) *constant
 		rows = t.Shape[rank-2]
 	}
 	size := int(rows*a.keys) * t.DType.Bits() / 8
+	if size == 0 || len(b) == 0 {
+		return nothing
+	}
 	same := true
 	for at := size; at < len(b); at += size {
 		same = same && bytes.Equal(b[:size], b[at:at+size])

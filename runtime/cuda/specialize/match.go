@@ -51,12 +51,11 @@ func (w *work) look(f *found) *view {
 type rule func(v *view, root *graph.Node) []*graph.Node
 
 // canonical applies the rules, larger patterns before those that they contain.
-func (w *work) canonical() bool {
+func (w *work) canonical() {
 	rules := []rule{geluRule, layerNormalizationRule, layerNormalizationWithoutBias, rmsNormalizationRule, plainLayerNormalization,
 		plainRMSNormalization, rotaryRule, rotaryHalvesRule, attentionRule, attentionMaskRule}
 	f := &found{tables: map[string]string{}, positions: map[[3]int64]string{}, masks: map[string]*constantMask{},
 		joined: map[[2]string]string{}, ones: map[string]string{}}
-	changed := false
 	for _, r := range rules {
 		v := w.look(f)
 		for _, n := range w.g.Nodes {
@@ -74,7 +73,6 @@ func (w *work) canonical() bool {
 		if len(v.made) == 0 {
 			continue
 		}
-		changed = true
 		nodes := w.g.Nodes[:0:0]
 		for _, n := range w.g.Nodes {
 			if made := v.made[n]; made != nil {
@@ -87,7 +85,6 @@ func (w *work) canonical() bool {
 		w.prune()
 		w.refresh()
 	}
-	return changed
 }
 
 // op is the node that makes a value, where it is ONNX's own operator of that type, else nil.

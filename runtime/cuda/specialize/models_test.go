@@ -210,6 +210,64 @@ func TestSpecializingIsQuick(t *testing.T) {
 	}
 }
 
+// llama has two heads of keys for four of queries; at more than one position it is causal, and no mask is left.
+func TestAttentionsOfLlama(t *testing.T) {
+	m := load(t, "llama/model.onnx")
+	x := npz(t, "llama/data.npz", "eval_input_ids")
+	for _, s := range []tensor.Shape{{1, 1}, {3, 17}} {
+		st := specialized(t, m, map[string]*tensor.Tensor{"input_ids": block(t, x, s[0], s[1])})
+		for _, n := range st.Model.Graph.Nodes {
+			switch n.OpType {
+			case "Attention":
+				if n.Input(3) != "" || (n.AttrInt("is_causal", 0) == 1) != (s[1] > 1) || n.AttrFloat("scale", 0) != 0.125 {
+					t.Errorf("%s: attention of %v: %v", s, n.Inputs, n.Attributes)
+				}
+				for i, heads := range []int64{4, 2, 2} {
+					if got := extents(st.Types[n.Input(i)]); !got.Equal(tensor.Shape{s[0], heads, s[1], 64}) {
+						t.Errorf("%s: operand %d of an attention has shape %s", s, i, got)
+					}
+				}
+			case "RotaryEmbedding":
+				for i, want := range []tensor.Shape{{s[1], 32}, {s[1], 32}, {s[0], s[1]}} {
+					if got := st.Model.Graph.Initializer(n.Input(i + 1)); got == nil || !got.Tensor.Shape.Equal(want) {
+						t.Errorf("%s: input %d of a rotary embedding is %v, want %s", s, i+1, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A mask of 2·4096·4096 numbers is computed, looked at, and not held.
+func TestLongSequences(t *testing.T) {
+	if testing.Short() {
+		t.Skip("computes a mask of 128 MiB")
+	}
+	m := load(t, "llama/model.onnx")
+	own := map[*tensor.Tensor]bool{}
+	for _, i := range m.Graph.Initializers {
+		own[i.Tensor] = true
+	}
+	start := time.Now()
+	st, err := Specialize(context.Background(), m, Options{Engine: engine, Shapes: map[string]tensor.Shape{"input_ids": {2, 4096}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v", time.Since(start))
+	if got := counts(st.Model); got != samples[0].left {
+		t.Errorf("operators %s", got)
+	}
+	held := int64(0)
+	for _, i := range st.Model.Graph.Initializers {
+		if !own[i.Tensor] {
+			held += i.Tensor.Size()
+		}
+	}
+	if held > 2<<20 {
+		t.Errorf("%d bytes of constants are held", held)
+	}
+}
+
 func BenchmarkLlama(b *testing.B) {
 	m := load(b, "llama/model.onnx")
 	in := map[string]*tensor.Tensor{"input_ids": block(b, npz(b, "llama/data.npz", "eval_input_ids"), 8, 128)}

@@ -100,6 +100,12 @@ func TestLayerNormalizationInItsSpellings(t *testing.T) {
 	}
 }
 
+// Two norms of one value share what stands before their weights, when all that is equal is shared.
+func TestNormsOfOneValue(t *testing.T) {
+	becomes(t, text(t, normHead+"v float32 8 = 3\nout z\nMul x x -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nDiv x d -> n\nMul n w -> y\n"+
+		"Mul x x -> q2\nReduceMean q2 last -> m2\nAdd m2 eps -> s2\nSqrt s2 -> d2\nDiv x d2 -> n2\nMul n2 v -> z"), "RMSNormalization 2")
+}
+
 // What another reads, or what is to be kept, must stay to be seen.
 func TestAKeptValueIsNotFusedOver(t *testing.T) {
 	m := text(t, normHead+"Mul x x -> q\nReduceMean q last -> m\nAdd m eps -> s\nSqrt s -> d\nDiv x d -> n\nMul n w -> y")

@@ -2,6 +2,7 @@ package specialize
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
 )
@@ -9,14 +10,18 @@ import (
 // reads are the names that a node reads, those of the graphs inside it included. A name that such a graph defines itself may be
 // among them, which does no harm: ONNX forbids it to have a meaning outside.
 func reads(n *graph.Node) []string {
-	names := n.Inputs
-	for _, g := range n.Subgraphs() {
+	sub := n.Subgraphs()
+	if len(sub) == 0 {
+		return n.Inputs
+	}
+	names := slices.Clone(n.Inputs)
+	for _, g := range sub {
 		g.Walk(func(g *graph.Graph) {
 			for _, o := range g.Outputs {
-				names = append(names[:len(names):len(names)], o.Name)
+				names = append(names, o.Name)
 			}
 			for _, inner := range g.Nodes {
-				names = append(names[:len(names):len(names)], inner.Inputs...)
+				names = append(names, inner.Inputs...)
 			}
 		})
 	}

@@ -66,13 +66,15 @@ func Specialize(ctx context.Context, m *graph.Model, opt Options) (*Static, erro
 		return nil, err
 	}
 	w.constants()
-	if err := w.settle(ctx); err != nil {
-		return nil, err
-	}
-	if w.canonical() {
-		if err := w.settle(ctx); err != nil {
+	// Patterns that have parts in common with others are found before these are shared; patterns whose own parts are written twice, after.
+	for _, share := range []bool{false, true} {
+		if err := w.settle(ctx, share); err != nil {
 			return nil, err
 		}
+		w.canonical()
+	}
+	if err := w.settle(ctx, true); err != nil {
+		return nil, err
 	}
 	return w.static()
 }
