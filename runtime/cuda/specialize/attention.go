@@ -372,33 +372,48 @@ func (a *attention) unflat(before *[]*graph.Node, name string) string {
 	return n.Outputs[0]
 }
 
-// attentionMaskRule: an Attention with a mask that is constant and hides nothing, or the keys after a query's own position.
-func attentionMaskRule(v *view, root *graph.Node) []*graph.Node {
-	if !root.Is("Attention") || root.Input(3) == "" || root.AttrInt("is_causal", 0) != 0 || v.consts[root.Input(3)] == nil {
+// attentionOperatorRule: an Attention with a mask that is constant and hides nothing, or the keys after a query's own position; or with heads of
+// keys and values that are repeated.
+func attentionOperatorRule(v *view, root *graph.Node) []*graph.Node {
+	if !root.Is("Attention") || len(root.Inputs) < 3 {
 		return nil
 	}
-	for _, name := range append(append([]string(nil), root.Inputs[4:]...), root.Outputs[1:]...) {
+	for _, name := range append(slices.Clone(root.Inputs[min(4, len(root.Inputs)):]), root.Outputs[1:]...) {
 		if name != "" {
 			return nil
 		}
 	}
 	_, q, ok := v.typ(root.Input(0))
 	_, k, ok2 := v.typ(root.Input(1))
-	if !ok || !ok2 || len(q) != len(k) || len(q) != 3 && len(q) != 4 {
+	_, x, ok3 := v.typ(root.Input(2))
+	if !ok || !ok2 || !ok3 || len(q) != len(k) || len(x) != len(k) || len(q) != 3 && len(q) != 4 {
 		return nil
 	}
+	n := &graph.Node{OpType: "Attention", Inputs: slices.Clone(root.Inputs), Outputs: root.Outputs[:1], Attributes: slices.Clone(root.Attributes)}
 	a := &attention{view: v, root: root, queries: q[len(q)-2], keys: k[len(k)-2]}
-	m := masking{add: root.Input(3)}
-	if v.consts[m.add].DType == tensor.Bool {
-		m = masking{where: m.add, keep: true, masked: math.Inf(-1)}
+	changed := false
+	if mask := root.Input(3); v.consts[mask] != nil && root.AttrInt("is_causal", 0) == 0 {
+		m := masking{add: mask}
+		if v.consts[mask].DType == tensor.Bool {
+			m = masking{where: mask, keep: true, masked: math.Inf(-1)}
+		}
+		if c := a.constantMask(m); c.kind != otherMask {
+			n.Inputs, changed = n.Inputs[:3], true
+			if c.kind == causalMask {
+				n.SetAttr(graph.Int("is_causal", 1))
+			}
+		}
 	}
-	c := a.constantMask(m)
-	if c.kind == otherMask {
+	if len(q) == 4 && root.Attr("kv_num_heads") == nil {
+		a.batch, a.heads = k[0], k[1]
+		keys, heads := a.shared(root.Input(1), k[3])
+		values, same := a.shared(root.Input(2), x[3])
+		if heads > 0 && heads == same {
+			n.Inputs[1], n.Inputs[2], changed = keys, values, true
+		}
+	}
+	if !changed {
 		return nil
-	}
-	n := &graph.Node{OpType: "Attention", Inputs: root.Inputs[:3:3], Outputs: root.Outputs[:1], Attributes: root.Attributes}
-	if c.kind == causalMask {
-		n.Attributes = append(slices.Clone(n.Attributes), graph.Int("is_causal", 1))
 	}
 	return []*graph.Node{n}
 }

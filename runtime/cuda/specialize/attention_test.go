@@ -86,7 +86,9 @@ func TestAttentionInItsSpellings(t *testing.T) {
 		"an operator with a causal mask":      {causal + "Attention q k v mask -> y", "Attention 1", "causal"},
 		"an operator with a causal condition": {causal + "Attention q k v seen -> y", "Attention 1", "causal"},
 		"an operator with another mask":       {causal + "Attention q k v weak -> y", "Attention 1", "float32[5,5]"},
-		"an operator with a mask of zeros":    {"m float32 5 5 = 0\nAttention q k v m -> y", "Attention 1", ""},
+		"an operator with heads that are shared": {"in k2 float32 2 2 5 8\nin v2 float32 2 2 5 8\ntwo int64 1 = 2\nfive int64 5 = 2 2 2 5 8\nfour int64 4 = 2 4 5 8\nUnsqueeze k2 two -> k5\nExpand k5 five -> ke\nReshape ke four -> kr\n" +
+			"Unsqueeze v2 two -> v5\nExpand v5 five -> ve\nReshape ve four -> vr\nAttention q kr vr -> y", "Attention 1", ""},
+		"an operator with a mask of zeros": {"m float32 5 5 = 0\nAttention q k v m -> y", "Attention 1", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := text(t, attentionHead+c.lines)

@@ -341,3 +341,19 @@ func TestTypesOfOperatorsThatChangeExtents(t *testing.T) {
 		becomes(t, m, m.Graph.Nodes[0].OpType+" 1")
 	}
 }
+
+// What the engine refuses stays, and the rest is computed all the same.
+func TestWhatTheEngineCannotComputeStays(t *testing.T) {
+	m := text(t, "in x float32 2\na float32 2 = 3\nout y\nMul a a -> b\nThing b -> c\nNeg b -> d\nAdd x d -> e\nAdd e c -> y")
+	m.Graph.Nodes[1].Domain = "custom"
+	m.SetOpset("custom", 1)
+	st := specialized(t, m, inputsOf(t, m))
+	if got := counts(st.Model); got != "Add 2, Thing 1" {
+		t.Error(got)
+	}
+	for name, want := range map[string]float32{"b": 9, "d": -9} {
+		if v, err := st.Model.Graph.Initializer(name).Tensor.AsFloat32s(); err != nil || v[0] != want {
+			t.Errorf("%q is %v, want %g", name, v, want)
+		}
+	}
+}

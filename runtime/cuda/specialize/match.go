@@ -53,7 +53,7 @@ type rule func(v *view, root *graph.Node) []*graph.Node
 // canonical applies the rules, larger patterns before those that they contain.
 func (w *work) canonical() {
 	rules := []rule{geluRule, layerNormalizationRule, layerNormalizationWithoutBias, rmsNormalizationRule, plainLayerNormalization,
-		plainRMSNormalization, rotaryRule, rotaryHalvesRule, attentionRule, attentionMaskRule}
+		plainRMSNormalization, rotaryRule, rotaryHalvesRule, attentionRule, attentionOperatorRule}
 	f := &found{tables: map[string]string{}, positions: map[[3]int64]string{}, masks: map[string]*constantMask{},
 		joined: map[[2]string]string{}, ones: map[string]string{}}
 	for _, r := range rules {
