@@ -83,7 +83,7 @@ func relative(a, b float64) float64 {
 	return math.Abs(a-b) / math.Abs(b)
 }
 
-// states are the relative differences of two calibrations of one model: every amax, scale and history of the inputs, sorted.
+// states are the relative differences of two calibrations of one model, sorted: of every amax of the inputs, and of the last scales.
 func states(a, b *report.Calibration) ([]float64, error) {
 	if len(a.Layers) != len(b.Layers) || len(a.Layers) == 0 {
 		return nil, fmt.Errorf("%d layers and %d", len(a.Layers), len(b.Layers))
@@ -94,14 +94,13 @@ func states(a, b *report.Calibration) ([]float64, error) {
 		if x.Name != y.Name {
 			return nil, fmt.Errorf("layers %q and %q", x.Name, y.Name)
 		}
-		for _, v := range [][2][]report.Float32{{x.Input.Amax, y.Input.Amax}, {x.Input.Scale, y.Input.Scale}, {x.Input.History, y.Input.History}} {
-			if len(v[0]) != len(v[1]) {
-				return nil, fmt.Errorf("layer %q: %d values and %d", x.Name, len(v[0]), len(v[1]))
-			}
-			for k := range v[0] {
-				d = append(d, relative(float64(v[0][k]), float64(v[1][k])))
-			}
+		if len(x.Input.Amax) != len(y.Input.Amax) || x.Input.QuantScale == nil || y.Input.QuantScale == nil {
+			return nil, fmt.Errorf("layer %q: %d amaxes and %d, or no scale", x.Name, len(x.Input.Amax), len(y.Input.Amax))
 		}
+		for k := range x.Input.Amax {
+			d = append(d, relative(float64(x.Input.Amax[k]), float64(y.Input.Amax[k])))
+		}
+		d = append(d, relative(float64(x.Input.QuantScale.Min), float64(y.Input.QuantScale.Min)))
 	}
 	slices.Sort(d)
 	return d, nil

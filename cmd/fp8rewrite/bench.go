@@ -68,7 +68,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 			return runBench(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
-	o.device.addFlags(cmd, "fast")
+	o.device.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.against, "against", "", "the model to compare with, such as the one that this one was converted from")
 	f.StringArrayVar(&o.shapes, "shape", nil, "the shape of an input, as NAME=2x4096x4096 (repeatable)")

@@ -27,18 +27,17 @@ type deviceOptions struct {
 	maxMemory  string
 }
 
-// accumulate is how float8 products are summed where --accumulate does not say: calibrate and verify want the numbers, bench the time.
-func (d *deviceOptions) addFlags(cmd *cobra.Command, accumulate string) {
+func (d *deviceOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&d.device, "device", "auto", "engine: auto (a GPU that can be used, else cpu), cpu (embedded), cuda or cuda:N (an NVIDIA GPU), or ort (an ONNX Runtime library of yours)")
 	f.StringVar(&d.compute, "compute", "", "what a GPU computes float32 in where it is not float8: float32 or bfloat16 (default: float32)")
-	f.StringVar(&d.accumulate, "accumulate", accumulate, "how a GPU sums float8 products: float32, or fast in the tensor cores' own accumulators, which keep fewer bits")
+	f.StringVar(&d.accumulate, "accumulate", "fast", "how a GPU sums float8 products: fast, in the tensor cores' own accumulators, which keep fewer bits, or float32")
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
 	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
 	completeWords(cmd, "device", "auto", "cpu", "cuda", "ort")
 	completeWords(cmd, "compute", "float32", "bfloat16")
-	completeWords(cmd, "accumulate", "float32", "fast")
+	completeWords(cmd, "accumulate", "fast", "float32")
 }
 
 // engine is what a command runs models on, and what is to be said of it.
@@ -72,7 +71,7 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 	case d.compute != "" && d.compute != "float32" && d.compute != "bfloat16":
 		return nil, opt, hint(usagef("--compute: got %q, want float32 or bfloat16", d.compute), "--compute bfloat16")
 	case d.accumulate != "float32" && d.accumulate != "fast":
-		return nil, opt, hint(usagef("--accumulate: got %q, want float32 or fast", d.accumulate), "--accumulate float32")
+		return nil, opt, hint(usagef("--accumulate: got %q, want fast or float32", d.accumulate), "--accumulate float32")
 	case d.compute != "" && (d.device == "cpu" || d.device == "ort"):
 		return nil, opt, hint(usagef("--compute is for --device cuda, got --device %s", d.device), "leave --compute out")
 	}
