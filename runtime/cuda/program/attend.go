@@ -81,9 +81,6 @@ func attend(b *builder, n *graph.Node) (string, error) {
 			return fmt.Sprintf("input %d of Attention has no kernel", i), nil
 		}
 	}
-	if c := n.AttrFloat("softcap", 0); c > 0 {
-		return "softcap has no kernel", nil
-	}
 	out := n.Output(0)
 	t := b.held(b.typeOf(out))
 	if t != kernels.F32 && t != kernels.BF16 {
@@ -104,22 +101,16 @@ func attend(b *builder, n *graph.Node) (string, error) {
 	switch {
 	case k.batch != q.batch || v.batch != q.batch || k.size != q.size || k.count != v.count || k.rows != v.rows || q.count%k.count != 0:
 		return fmt.Sprintf("heads %v, %v and %v", q.t.Dims, k.t.Dims, v.t.Dims), nil
-	case v.size != q.size:
-		return fmt.Sprintf("values of %d elements beside keys of %d have no kernel", v.size, q.size), nil
-	case q.size > 128:
-		return fmt.Sprintf("heads of %d elements have no kernel, 128 is the largest", q.size), nil
-	case q.batch > math.MaxUint16 || q.count > math.MaxUint16:
-		return fmt.Sprintf("heads %v are too many", q.t.Dims), nil
 	case q.t.T != t || k.t.T != t || v.t.T != t:
 		return fmt.Sprintf("types %v, %v and %v", q.t.T, k.t.T, v.t.T), nil
 	}
 	scale := n.AttrFloat("scale", float32(1/math.Sqrt(float64(q.size))))
-	if !(scale > 0) {
-		return fmt.Sprintf("a scale of %v has no kernel", scale), nil
-	}
 	mask, why := b.mask(n.Input(3), []int64{q.batch, q.count, q.rows, k.rows})
 	if why != "" {
 		return why, nil
+	}
+	if n.AttrFloat("softcap", 0) > 0 || v.size != q.size || q.size > 128 || !(scale > 0) || q.batch > math.MaxUint16 || q.count > math.MaxUint16 {
+		return b.attendInSteps(n, q, k, v, mask, scale)
 	}
 	o, all := b.newHeads(t, q.batch, q.count, q.rows, q.size)
 	to, turned := b.codesOfHeads(n)
@@ -154,6 +145,69 @@ func attend(b *builder, n *graph.Node) (string, error) {
 		b.done[turned] = true
 	}
 	return "", nil
+}
+
+// attendInSteps lowers what has no kernel of its own: two products, and a softmax between them.
+func (b *builder) attendInSteps(n *graph.Node, q, k, v *heads, mask *Tensor, scale float32) (why string, err error) {
+	out := n.Output(0)
+	name := func(what string, dims ...int64) string {
+		name := fmt.Sprintf("%s (%s)", out, what)
+		b.declare(name, b.typeOf(out), dims, 1)
+		return name
+	}
+	defined := func(what string, t *Tensor) string {
+		name := name(what, t.Dims...)
+		b.define(name, t)
+		return name
+	}
+	keys, values := b.repeated(k, q.count), b.repeated(v, q.count)
+	turned := keys.view(0, []int64{q.batch, q.count, q.size, k.rows}, []int64{keys.Strides[0], keys.Strides[1], keys.Strides[3], keys.Strides[2]})
+	scores := name("scores", q.batch, q.count, q.rows, k.rows)
+	product := &graph.Node{Name: n.Name, OpType: "MatMul", Inputs: []string{defined("queries", q.t), defined("keys", turned)}, Outputs: []string{scores}}
+	if why, err = b.also(product); why != "" || err != nil {
+		return why, err
+	}
+	s := kernels.Softmax{T: q.t.T, Scale: scale, Dims: [3]int64{q.batch, q.count, q.rows}, Cols: k.rows, Causal: n.AttrInt("is_causal", 0) != 0}
+	x, why := b.getDense(scores)
+	if x == nil {
+		return why, nil
+	}
+	if soft := n.AttrFloat("softcap", 0); soft > 0 {
+		capped := name("capped scores", x.Dims...)
+		root := one(kernels.OpTanh, join(kernels.OpDiv, join(kernels.OpMul, &term{in: x}, number(scale)), number(soft)))
+		b.defineLazy(capped, &expression{dims: x.Dims, t: x.T, root: join(kernels.OpMul, root, number(soft)), node: n})
+		s.Scale = 1
+		if x, why = b.getDense(capped); x == nil {
+			return why, nil
+		}
+	}
+	weights := b.new(x.T, x.Dims...)
+	b.emitSoftmax(s, x, mask, weights)
+	dims, _ := b.dims(out)
+	product = &graph.Node{Name: n.Name, OpType: "MatMul", Inputs: []string{defined("weights", weights), defined("values", values)}, Outputs: []string{out}}
+	if len(dims) == 3 {
+		product.Outputs[0] = name("heads", q.batch, q.count, q.rows, v.size)
+	}
+	if why, err = b.also(product); why != "" || err != nil || len(dims) == 4 {
+		return why, err
+	}
+	y, why := b.get(product.Outputs[0])
+	if y == nil {
+		return why, nil
+	}
+	y = y.view(0, []int64{q.batch, q.rows, q.count, v.size}, []int64{y.Strides[0], y.Strides[2], y.Strides[1], y.Strides[3]})
+	b.define(out, b.reshaped(y, dims))
+	return "", nil
+}
+
+// repeated is heads as many as there are queries' heads: neighbours of these share one.
+func (b *builder) repeated(h *heads, count int64) *Tensor {
+	if h.count == count {
+		return h.t
+	}
+	s := h.t.Strides
+	all := h.t.view(0, []int64{h.batch, h.count, count / h.count, h.rows, h.size}, []int64{s[0], s[1], 0, s[2], s[3]})
+	return b.copy(all).reshape(h.batch, count, h.rows, h.size)
 }
 
 // codesOfHeads is the cast that is wanted of a result whose heads lie side by side: of the node's own where it has three axes, else of the

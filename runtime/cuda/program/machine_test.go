@@ -429,6 +429,9 @@ func (m *machine) Softmax(a kernels.Softmax, _ driver.Stream) error {
 		top, sum := math.Inf(-1), 0.0
 		for c := range s {
 			s[c] = m.masked(a.Mask, float64(m.get(a.T, a.X, r*a.Cols+int64(c)))*float64(a.Scale), b, h, q, int64(c))
+			if a.Causal && int64(c) > q+a.Offset {
+				s[c] = math.Inf(-1)
+			}
 			top = max(top, s[c])
 		}
 		for _, v := range s {

@@ -249,19 +249,37 @@ func TestAttentions(t *testing.T) {
 			}
 		})
 	}
+	// What has no kernel of its own takes several.
 	for _, c := range []struct {
-		why   string
-		v     int64
-		attrs []*graph.Attribute
+		kv, size, v  int64
+		flat, causal bool
+		mask         []int64
+		attrs        []*graph.Attribute
 	}{
-		{"values of 4 elements", 4, nil}, {"softcap", 8, attrs(graph.Float("softcap", 2))}, {"a scale of -1", 8, attrs(graph.Float("scale", -1))},
+		{kv: 4, size: 8, v: 4}, {kv: 2, size: 8, v: 6, causal: true}, {kv: 4, size: 8, v: 8, attrs: attrs(graph.Float("softcap", 2))},
+		{kv: 1, size: 8, v: 8, mask: []int64{5, 6}, attrs: attrs(graph.Float("scale", -1))}, {kv: 2, size: 160, v: 160, flat: true},
+		{kv: 2, size: 8, v: 4, flat: true, causal: true, mask: []int64{2, 1, 1, 6}, attrs: attrs(graph.Float("softcap", 1), graph.Float("scale", 0.5))},
 	} {
 		x := newNet(t)
-		out := x.node("Attention", c.attrs, x.input(floatsOf(rng, false, 1, 2, 3, 8)), x.input(floatsOf(rng, false, 1, 2, 3, 8)),
-			x.input(floatsOf(rng, false, 1, 2, 3, c.v)))
-		if p := x.check(kernels.F32, 0, out); len(p.Placed) != 1 || !strings.Contains(p.Placed[0].Why, c.why) {
-			t.Errorf("placed: %v, want one for %q", p.Placed, c.why)
+		shape := func(heads, rows, size int64) []int64 {
+			if c.flat {
+				return []int64{2, rows, heads * size}
+			}
+			return []int64{2, heads, rows, size}
 		}
+		in := []string{x.input(floatsOf(rng, false, shape(4, 5, c.size)...)), x.input(floatsOf(rng, false, shape(c.kv, 6, c.size)...)),
+			x.input(floatsOf(rng, false, shape(c.kv, 6, c.v)...))}
+		if c.mask != nil {
+			in = append(in, x.input(floatsOf(rng, false, c.mask...)))
+		}
+		a := c.attrs
+		if c.flat {
+			a = append(a, graph.Int("q_num_heads", 4), graph.Int("kv_num_heads", c.kv))
+		}
+		if c.causal {
+			a = append(a, graph.Int("is_causal", 1))
+		}
+		x.onGPU(x.check(kernels.F32, 1e-5, x.node("Attention", a, in...)))
 	}
 }
 
