@@ -22,8 +22,9 @@ func rowwise() map[string]lower {
 		"LogSoftmax":        softmax(true),
 		"GlobalAveragePool": globalPool(kernels.ReduceMean),
 		"GlobalMaxPool":     globalPool(kernels.ReduceMax),
-		"ReduceLogSum":      reduceLogSum,
 	}
+	all["ReduceLogSum"] = reduceLogSum
+	all["BatchNormalization"] = batchNorm
 	for op, r := range map[string]kernels.Reduction{"ReduceSum": kernels.ReduceSum, "ReduceMean": kernels.ReduceMean, "ReduceMax": kernels.ReduceMax,
 		"ReduceMin": kernels.ReduceMin, "ReduceProd": kernels.ReduceProd, "ReduceSumSquare": kernels.ReduceSumSquare,
 		"ReduceL1": kernels.ReduceL1, "ReduceL2": kernels.ReduceL2} {
@@ -480,4 +481,42 @@ func globalPool(r kernels.Reduction) lower {
 		}
 		return why, nil
 	}
+}
+
+// batchNorm lowers BatchNormalization that does not train: (x - mean)/sqrt(var + epsilon)·scale + bias for each channel, an expression over x.
+func batchNorm(b *builder, n *graph.Node) (string, error) {
+	if why := knows(n, "epsilon", "momentum", "training_mode", "spatial"); why != "" {
+		return why, nil
+	}
+	if n.AttrInt("training_mode", 0) != 0 || n.AttrInt("spatial", 1) == 0 || len(n.Inputs) != 5 {
+		return "BatchNormalization of this form has no kernel", nil
+	}
+	if why := b.unused(n, 1); why != "" {
+		return why, nil
+	}
+	dims, _ := b.dims(n.Output(0))
+	if len(dims) < 2 || b.st.Model.OpsetVersion("") < 7 {
+		return fmt.Sprintf("BatchNormalization of %v has no kernel", dims), nil
+	}
+	channels := make([]int64, len(dims)-1)
+	for i := range channels {
+		channels[i] = 1
+	}
+	channels[0] = dims[1]
+	var of [4]*term // scale, bias, mean, variance
+	for i := range of {
+		t, why := b.getOwn(n.Input(1 + i))
+		if t == nil {
+			return why, nil
+		}
+		if t.Elements() != dims[1] {
+			return fmt.Sprintf("%d values for %d channels", t.Elements(), dims[1]), nil
+		}
+		of[i] = &term{in: t.reshape(channels...)}
+	}
+	return b.lazily(n, n.Inputs[:1], func(in []*term) *term {
+		deviation := one(kernels.OpSqrt, join(kernels.OpAdd, of[3], number(n.AttrFloat("epsilon", 1e-5))))
+		y := join(kernels.OpDiv, join(kernels.OpSub, in[0], of[2]), deviation)
+		return join(kernels.OpAdd, join(kernels.OpMul, y, of[0]), of[1])
+	})
 }

@@ -93,6 +93,32 @@ func TestSkipNormalizations(t *testing.T) {
 	}
 }
 
+func TestBatchNormalizations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 7))
+	for _, dims := range [][]int64{{5, 3}, {2, 3, 4}, {2, 3, 4, 5}, {2, 1, 3}} {
+		for _, constant := range []bool{false, true} {
+			x := newNet(t)
+			in := []string{x.node("Relu", nil, x.input(floatsOf(rng, false, dims...)))}
+			for i := range 4 {
+				raw, _ := floatsOf(rng, false, dims[1]).AsFloat32s()
+				for j := range raw {
+					raw[j] = float32(math.Abs(float64(raw[j]))) + float32(i)/8
+				}
+				if v := tensor.Float32s(dims[1:2], raw...); constant {
+					in = append(in, x.constant(v))
+				} else {
+					in = append(in, x.input(v))
+				}
+			}
+			p := x.check(kernels.F32, 2e-6, x.node("Tanh", nil, x.node("BatchNormalization", attrs(graph.Float("epsilon", 1e-3)), in...)))
+			x.onGPU(p)
+			if len(p.Steps) != 1 {
+				t.Errorf("%s, want one launch", summary(p.Steps))
+			}
+		}
+	}
+}
+
 func TestSoftmaxes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 3))
 	dims := []int64{2, 3, 4, 5}
