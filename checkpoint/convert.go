@@ -343,6 +343,9 @@ func (c *Conversion) measure(ctx context.Context, p *pool, list []*decision) err
 			}
 		}
 	}
+	if len(todo) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(todo, func(a, b *decision) int { return -cmp.Compare(a.view.elements(), b.view.elements()) })
 	err := p.each(ctx, len(todo), func(ctx context.Context, s *scratch, i int) error {
 		d := todo[i]
@@ -750,4 +753,25 @@ func (c *Conversion) Names() (names []string, groups map[string]string) {
 		}
 	}
 	return names, groups
+}
+
+// Planned is the files of tensors that a run would write, without hashes; it wants Measure before it.
+func (c *Conversion) Planned() ([]FileInfo, error) {
+	var list []FileInfo
+	for i, sh := range c.src.Shards {
+		parts, metadata, err := c.shard(context.Background(), nil, i)
+		if err != nil {
+			return nil, err
+		}
+		tensors := make([]safetensors.Tensor, len(parts))
+		for k, p := range parts {
+			tensors[k] = p.Tensor
+		}
+		size, err := safetensors.Size(tensors, metadata)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, FileInfo{Name: sh.Name, Bytes: size})
+	}
+	return list, nil
 }

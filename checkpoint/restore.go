@@ -475,3 +475,28 @@ func (r *Restoration) Rows(written bool) []report.Layer {
 	}
 	return rows
 }
+
+// InputAmaxes are the amaxes of the inputs of layers that a float8-linear checkpoint stores, by layer; those that have seen nothing are left out.
+func (s *Source) InputAmaxes() (map[string]float32, error) {
+	const history = ".fp8_amax_history_input"
+	out := map[string]float32{}
+	r := &Restoration{src: s}
+	for name, t := range s.tensors {
+		layer, ok := strings.CutSuffix(name, history)
+		if !ok {
+			continue
+		}
+		v, err := r.floats(t)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		amax := float32(0)
+		for _, a := range v {
+			amax = max(amax, a)
+		}
+		if scaling.Usable(amax) {
+			out[layer] = amax
+		}
+	}
+	return out, nil
+}

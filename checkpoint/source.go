@@ -253,3 +253,16 @@ func (s *Source) Bytes() int64 {
 	}
 	return n
 }
+
+// Files are the files of tensors with their hashes, for which all of them are read.
+func (s *Source) Files() ([]FileInfo, error) {
+	var list []FileInfo
+	for _, sh := range s.Shards {
+		sum, err := sh.hash()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, FileInfo{sh.Name, sh.Size, sum})
+	}
+	return list, nil
+}

@@ -19,7 +19,13 @@ func (deepSeek) Settle(r Request) (Scheme, error) {
 func (deepSeek) Stacks() bool { return false }
 func (deepSeek) Shares() bool { return false }
 
-func (deepSeek) Refuse(l Linear, s Scheme, tp int64) string { return refuseEngine(l, s, tp) }
+func (deepSeek) Refuse(l Linear, s Scheme, tp int64) string {
+	why := refuseEngine(l, s, tp)
+	if why == "" { // transformers, where it dequantizes
+		why = refuseUneven(l)
+	}
+	return why
+}
 
 func (deepSeek) Beside(l Linear, s Scheme, v Values) []safetensors.Tensor {
 	return []safetensors.Tensor{blockScales(l.Module+".weight_scale_inv", l, s, v)}

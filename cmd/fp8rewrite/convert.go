@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fp8rewrite/fp8rewrite/checkpoint"
 	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	"github.com/fp8rewrite/fp8rewrite/ops"
@@ -41,6 +42,7 @@ type convertOptions struct {
 	json           bool
 	quiet          bool
 	all            bool
+	ckpt           checkpointOptions
 }
 
 // The forms of a rewritten layer that --emit chooses.
@@ -52,7 +54,7 @@ const (
 func newConvert() *cobra.Command {
 	o := &convertOptions{}
 	cmd := &cobra.Command{
-		Use:   "convert MODEL.onnx -o OUT.onnx",
+		Use:   "convert MODEL.onnx|CHECKPOINT -o OUT",
 		Short: "Swap the linear layers of a model for Float8Linear",
 		Long: `convert swaps every MatMul and Gemm that has a constant matrix for Float8Linear, quantizes the matrix to float8e4m3fn, and
 writes the model with a table of what was done to which layer and why. The output carries the operator's definition as a
@@ -61,11 +63,14 @@ model-local function, so a standard runtime executes it without a plug-in.
 With delayed scaling, the default, the activation's scale comes from amaxes that calibration observes: a freshly converted model is
 not calibrated yet. With --recipe dynamic each run finds its own scale and the model can be used as it is.
 
+A CHECKPOINT is a .safetensors file or a folder of them. Its linear layers become float8 in the layout that an engine loads; embeddings,
+norms, routers and output heads stay unless --include names them. Under mpirun or srun the files are divided among the processes.
+
 Exit status: 0 done (also when no layer was rewritten: the table says why), 1 failed, 2 wrong usage, 130 interrupted. No failure
 leaves a partial output, and an older file at OUT stays as it was.`,
 		Example: `  fp8rewrite convert model.onnx -o model.fp8.onnx
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --exclude '*lm_head*' --report report.json
-  fp8rewrite convert model.onnx --dry-run --multiple-of 16`,
+  fp8rewrite convert llama -o llama-fp8 --layout compressed-tensors`,
 		Args:              one("the model to convert"),
 		ValidArgsFunction: modelFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,6 +99,7 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
 	f.BoolVar(&o.all, "all", false, "list every kept layer in the table, instead of a line per reason")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
+	o.ckpt.addFlags(cmd)
 	completeFiles(cmd, "output", "onnx")
 	completeFiles(cmd, "report", "json")
 	completeWords(cmd, "recipe", "delayed", "dynamic", "i:off", "i:del,w:del,go:del")
@@ -183,6 +189,13 @@ func suggestOutput(in string) string {
 // runConvert checks everything that can be checked before the slow work, and opens the model.
 func runConvert(ctx context.Context, stdout, stderr io.Writer, in string, o *convertOptions) error {
 	start := time.Now()
+	isCheckpoint := checkpoint.IsCheckpoint(in)
+	if err := o.ckpt.checkKind(in, isCheckpoint); err != nil {
+		return err
+	}
+	if isCheckpoint {
+		return o.runCheckpoint(ctx, stdout, stderr, in)
+	}
 	if err := o.check(in, stdout); err != nil {
 		return err
 	}

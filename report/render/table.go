@@ -123,7 +123,11 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 		bytes = change(bytes, size(out.Bytes))
 	}
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
-	fmt.Fprintln(b, wrap(fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes), o.Width, "  "))
+	about := fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes)
+	if in.Format == "safetensors" { // a checkpoint has no operators
+		about = fmt.Sprintf("%s, layout %s, %s", word(in.Format), word(r.Settings.Emit), bytes)
+	}
+	fmt.Fprintln(b, wrap(about, o.Width, "  "))
 	if recipes {
 		return
 	}
