@@ -60,7 +60,8 @@ func (w *work) settle(ctx context.Context, share bool) error {
 			return err
 		}
 		w.info = shape.Infer(w.m)
-		changed := w.known()
+		changed := w.spell()
+		changed = w.known() || changed
 		w.prune()
 		more, err := w.compute(ctx)
 		if err != nil {
