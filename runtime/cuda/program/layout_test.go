@@ -199,3 +199,26 @@ func TestPadsOfOtherTypes(t *testing.T) {
 		x.onGPU(p)
 	}
 }
+
+// TestViewsThatDoNotFitOneLaunch holds that views which together have more dimensions than a launch counts are copied before, and that
+// what no kernel can copy stays with the processor.
+func TestViewsThatDoNotFitOneLaunch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	x := newNet(t)
+	var in []string
+	for i := range int64(3) {
+		perm := []int64{0, 1, 2, 3, 4, 5}
+		perm[2*i], perm[2*i+1] = perm[2*i+1], perm[2*i]
+		in = append(in, x.node("Transpose", attrs(graph.Ints("perm", perm...)), x.input(floatsOf(rng, false, 2, 2, 3, 3, 2, 2))))
+	}
+	p := x.check(kernels.F32, 0, x.node("Max", nil, in...))
+	x.onGPU(p)
+	if got := summary(p.Steps); got != "1 chain, 3 copy" {
+		t.Errorf("%s, want a copy of each view and a chain", got)
+	}
+	x = newNet(t)
+	p = x.check(kernels.F32, 0, x.node("Transpose", attrs(graph.Ints("perm", 5, 3, 1, 4, 2, 0)), x.input(floatsOf(rng, false, 2, 2, 3, 3, 2, 2))))
+	if len(p.Placed) != 1 || !strings.Contains(p.Placed[0].Why, "more than 5 dimensions") {
+		t.Errorf("placed: %v", p.Placed)
+	}
+}
