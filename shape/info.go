@@ -12,7 +12,8 @@ type Info struct{ scopes map[*graph.Graph]*scope }
 // the model's size. Nodes need not be sorted. It never fails: what makes no sense is unknown.
 func Infer(m *graph.Model) *Info {
 	w := &walker{info: &Info{scopes: map[*graph.Graph]*scope{}}, opset: m.OpsetVersion(""), fixedInputs: m.IRVersion < 4,
-		functions: map[[2]string]bool{}, rules: newRules()}
+		functions: map[[2]string]bool{}, rules: newRules(),
+		contrib: newContribRules()}
 	for _, f := range m.Functions {
 		w.functions[[2]string{graph.CanonicalDomain(f.Domain), f.Name}] = true
 	}

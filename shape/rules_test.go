@@ -112,6 +112,33 @@ func TestLinearOperators(t *testing.T) {
 	})
 }
 
+func TestOperatorsOfONNXRuntime(t *testing.T) {
+	microsoft := func(s string, attrs ...*graph.Attribute) *graph.Node {
+		n := node(s, attrs...)
+		n.Domain = "com.microsoft"
+		return n
+	}
+	check(t, []row{
+		{name: "gelu", inputs: "x:float16[B,S,8] w:float16[8]", node: microsoft("BiasGelu x w -> y"), want: "float16[B,S,8]"},
+		{name: "norm of a sum", inputs: "x:float32[B,S,8] w:float32[B,S,8] v:float32[8]", node: microsoft("SkipLayerNormalization x w v -> y m s z"),
+			want: "float32[B,S,8]", also: "float32[B,S,8]"},
+		{name: "norm of embeddings", inputs: "x:int32[B,S] s:int32[B,S] w:float32[100,8]", node: microsoft("EmbedLayerNormalization x s w -> y z"),
+			want: "float32[B,S,8]", also: "int32[B]"},
+		{name: "attention", inputs: "x:float32[B,S,8] w:float32[8,36]", node: microsoft("Attention x w -> y"), want: "float32[B,S,12]"},
+		{name: "attention of sizes", inputs: "x:float32[B,S,8] w:float32[8,20]", node: microsoft("Attention x w -> y", as("qkv_hidden_sizes", 8, 8, 4)),
+			want: "float32[B,S,4]"},
+		{name: "attention with a cache", inputs: "x:float32[B,S,8] w:float32[8,24]", node: microsoft("Attention x w -> y z"), want: "float32[B,S,8]",
+			also: "float32[?,?,?,?,?]"},
+		{name: "heads", inputs: "x:float32[B,S,8] w:float32[B,T,8] v:float32[B,T,12]", node: microsoft("MultiHeadAttention x w v -> y", ai("num_heads", 4)),
+			want: "float32[B,S,12]"},
+		{name: "heads of heads", inputs: "x:float32[B,S,8] w:float32[B,4,T,2] v:float32[B,4,T,3]", node: microsoft("MultiHeadAttention x w v -> y", ai("num_heads", 4)),
+			want: "float32[B,S,12]"},
+		{name: "transposed product", inputs: "x:float32[B,S,8] w:float32[B,T,8]", node: microsoft("FusedMatMul x w -> y", ai("transB", 1)), want: "float32[B,S,T]"},
+		{name: "product of blocks", inputs: "x:float32[B,S,8] w:uint8[5,1,4]", node: microsoft("MatMulNBits x w -> y", ai("N", 5)), want: "float32[B,S,5]"},
+		{name: "anything else", inputs: "x:float32[B,S,8]", node: microsoft("Relu x -> y"), want: "?"},
+	})
+}
+
 func TestConvolutionsAndPoolings(t *testing.T) {
 	check(t, []row{
 		{name: "conv", inputs: "x:float32[N,1,8,8] w:float32[16,1,3,3]", node: node("Conv x w -> y", as("pads", 1, 1, 1, 1)),

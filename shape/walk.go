@@ -14,6 +14,7 @@ type walker struct {
 	fixedInputs bool               // IR 3: an initializer that is also an input is a constant
 	functions   map[[2]string]bool // domain and name of the model's own operators
 	rules       map[string]func(*call)
+	contrib     map[string]func(*call)
 }
 
 // scope is one graph with the facts of its own values.
@@ -137,6 +138,10 @@ func (w *walker) node(s *scope, n *graph.Node) {
 		float8Linear(c)
 	case domain == "" && !w.functions[[2]string{"", n.OpType}]:
 		if rule := w.rules[n.OpType]; rule != nil {
+			rule(c)
+		}
+	case domain == microsoft && !w.functions[[2]string{microsoft, n.OpType}]:
+		if rule := w.contrib[n.OpType]; rule != nil {
 			rule(c)
 		}
 	}
