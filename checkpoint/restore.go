@@ -43,6 +43,7 @@ type weight struct {
 	blockK        int64
 	scales        []float32
 	amax          float32
+	table         []float32 // value of each code, where the amax is stored itself; nil elsewhere
 }
 
 // NewRestoration finds the float8 weights of src and their scales, by the tensors that stand beside them. dtype is float32, float16 or
@@ -147,7 +148,10 @@ func (r *Restoration) read(w *weight, blocks [][2]int64) error {
 	}
 	module, isWeight := strings.CutSuffix(w.Name, ".weight")
 	w.module = module
-	if s, ok, err := r.state(module); ok || err != nil {
+	if s, amax, ok, err := r.state(module); ok || err != nil {
+		if amax > 0 {
+			w.table = valuesOf(w.format, amax)
+		}
 		w.scales, w.rows, w.columns, w.blockN, w.blockK = []float32{s}, 1, 1, w.n, w.k
 		if w.parts > 1 {
 			w.scales = slices.Repeat(w.scales, int(w.parts))
@@ -191,26 +195,35 @@ func (r *Restoration) read(w *weight, blocks [][2]int64) error {
 
 // state reads the scale of a layer that is stored with its float8 state. The amax is what the multiplier was made from; amax/448 is one rounding
 // away from it, the multiplier's reciprocal two.
-func (r *Restoration) state(module string) (float32, bool, error) {
+func (r *Restoration) state(module string) (scale, amax float32, ok bool, err error) {
 	t := r.src.tensors[module+".fp8_scale_weight"]
 	if t == nil {
-		return 0, false, nil
+		return 0, 0, false, nil
 	}
 	v, err := r.floats(t)
 	if err != nil {
-		return 0, false, err
+		return 0, 0, false, err
 	}
 	if len(v) != 1 || !scaling.Usable(v[0]) {
-		return 0, true, fmt.Errorf("fp8_scale_weight: got %v, want one multiplier above zero", v)
+		return 0, 0, true, fmt.Errorf("fp8_scale_weight: got %v, want one multiplier above zero", v)
 	}
 	if a := r.src.tensors[module+".fp8_amax_weight"]; a != nil {
 		if amax, err := r.floats(a); err == nil && len(amax) == 1 {
 			if s := dequantScale(amax[0]); math.Abs(float64(s)*float64(v[0])-1) < 1e-5 {
-				return s, true, nil
+				return s, amax[0], true, nil
 			}
 		}
 	}
-	return float32(scaling.QuantScale(v[0]).Dequant()), true, nil
+	return float32(scaling.QuantScale(v[0]).Dequant()), 0, true, nil
+}
+
+// valuesOf is code · amax/448, rounded once: the code of the amax is the amax again, which a float32 scale gives for most amaxes only.
+func valuesOf(f float8.Format, amax float32) []float32 {
+	table := make([]float32, 256)
+	for c := range table {
+		table[c] = float32(float64(f.Decode(uint8(c))) * float64(max(amax, scaling.Epsilon)) / 448)
+	}
+	return table
 }
 
 // maxScales bounds the scales of one weight that are read: more than that is a mistake, or an attack.
@@ -340,7 +353,7 @@ func (r *Restoration) shard(_ context.Context, _ *pool, i int) ([]part, map[stri
 	return parts, metadata, nil
 }
 
-// values is the weight in the type of the output: type(float32(code · scale)).
+// values is the weight in the type of the output: type(float32(code · scale)), and of a layer with its state type(float32(code · amax/448)).
 func (r *Restoration) values(w *weight) part {
 	size := w.Elements() * int64(r.DType.Bits()/8)
 	t := &tensor.Tensor{DType: r.DType, Shape: w.Shape, Data: computed(size)}
@@ -355,9 +368,15 @@ func (r *Restoration) values(w *weight) part {
 			at := p.part*w.n*w.k + p.lo*w.k + p.from
 			from := codes[at : at+p.rows()*p.columns()]
 			to := s.values[:len(from)]
-			w.runs(p, func(a, b int64, scale float32) {
-				float8.DecodeFloat32(to[a:b], from[a:b], w.format, scale)
-			})
+			if w.table != nil {
+				for i, c := range from {
+					to[i] = w.table[c]
+				}
+			} else {
+				w.runs(p, func(a, b int64, scale float32) {
+					float8.DecodeFloat32(to[a:b], from[a:b], w.format, scale)
+				})
+			}
 			amax := float8.AmaxFloat32(to)
 			w.amax = float8.MaxAmax(w.amax, amax)
 			if r.DType == tensor.Float16 && amax >= 65520 {

@@ -145,7 +145,7 @@ func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType
 	if w.DType != tensor.Float8E4M3FN {
 		return nil, fmt.Errorf("the weight %q is %s, want float8e4m3fn", f.Weight, w.DType)
 	}
-	scales, err := r.dequant(l, f)
+	scales, amax, err := r.dequant(l, f)
 	if err != nil {
 		return nil, err
 	}
@@ -156,35 +156,42 @@ func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType
 	if !gemm {
 		run = 1
 	}
-	return &tensor.Tensor{DType: t, Shape: turned.Shape, Data: &decoded{codes: turned.Data, dtype: t, scales: scales, run: run}}, nil
+	d := &decoded{codes: turned.Data, dtype: t, scales: scales, run: run}
+	if amax > 0 {
+		d.table = make([]float32, 256)
+		for c := range d.table { // rounded once, so that the code of the amax is the amax again
+			d.table[c] = float32(float64(float8.E4M3FN(c).Float32()) * float64(max(amax, scaling.Epsilon)) / float64(f.QuantMax))
+		}
+	}
+	return &tensor.Tensor{DType: t, Shape: turned.Shape, Data: d}, nil
 }
 
-// dequant are the multipliers back from float8. One scale is amax/448, where the history has the amax that it came from: the reciprocal of the
-// multiplier is two roundings away, and restored weights would get other scales when they are converted again.
-func (r *restoring) dequant(l *layer, f ops.Layer) ([]float32, error) {
+// dequant are the multipliers back from float8, and the amax that a single one was made from where the history has it: a weight that is restored
+// by its amax gets the same scale when it is converted again, which the reciprocal of the multiplier, two roundings away, does not give.
+func (r *restoring) dequant(l *layer, f ops.Layer) (scales []float32, amax float32, err error) {
 	quant, err := r.scales(l, f.ScaleWeight)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	out := make([]float32, len(quant))
 	for i, s := range quant {
 		out[i] = float32(s)
 	}
 	if len(out) != 1 || f.AmaxHistoryWeight == "" {
-		return out, nil
+		return out, 0, nil
 	}
 	history := l.scope.Find(f.AmaxHistoryWeight)
 	if history.Constant == nil {
-		return out, nil
+		return out, 0, nil
 	}
 	v, err := history.Constant.Tensor.AsFloat32s()
 	if err != nil || len(v) == 0 || !scaling.Usable(v[0]) {
-		return out, nil
+		return out, 0, nil
 	}
-	if s := max(v[0], scaling.Epsilon) / f.QuantMax; math.Abs(float64(s)/float64(out[0])-1) < 1e-5 {
-		out[0] = s
+	if math.Abs(float64(v[0])/float64(f.QuantMax)/float64(out[0])-1) < 1e-5 { // else the scale was floored, or is of another step
+		return out, v[0], nil
 	}
-	return out, nil
+	return out, 0, nil
 }
 
 // decoded is float8 codes as values of another type, made while they are written. Element i has scale i/run modulo the number of scales.
@@ -193,6 +200,7 @@ type decoded struct {
 	dtype  tensor.DType
 	scales []float32
 	run    int64
+	table  []float32 // value of each code, where one is known better than by a scale
 }
 
 // Size is the number of bytes.
@@ -223,7 +231,11 @@ func (d *decoder) Write(codes []byte) (int, error) {
 	for taken := 0; taken < len(codes); {
 		piece := codes[taken:min(taken+decodePiece, len(codes))]
 		values := d.values[:len(piece)]
-		if len(d.scales) == 1 {
+		if d.table != nil {
+			for i, c := range piece {
+				values[i] = d.table[c]
+			}
+		} else if len(d.scales) == 1 {
 			float8.DecodeFloat32(values, piece, float8.E4M3FNFormat, d.scales[0])
 		} else {
 			float8.DecodeFloat32(values, piece, float8.E4M3FNFormat, 1)
