@@ -68,18 +68,16 @@ func (b *builder) defineHeads(name string, h *heads, all *Tensor) {
 	b.define(name, h.t)
 }
 
-// attend lowers Attention without a cache.
+// attend lowers Attention.
 func attend(b *builder, n *graph.Node) (string, error) {
 	if why := knows(n, "q_num_heads", "kv_num_heads", "scale", "softcap", "is_causal", "qk_matmul_output_mode", "softmax_precision"); why != "" {
 		return why, nil
 	}
-	if why := b.unused(n, 1); why != "" {
+	if why := b.unused(n, 3); why != "" {
 		return why, nil
 	}
-	for i := 4; i < len(n.Inputs); i++ {
-		if n.Inputs[i] != "" {
-			return fmt.Sprintf("input %d of Attention has no kernel", i), nil
-		}
+	if n.Input(6) != "" || (n.Input(4) == "") != (n.Input(5) == "") {
+		return "numbers of keys that data decides have no kernel", nil
 	}
 	out := n.Output(0)
 	t := b.held(b.typeOf(out))
@@ -105,12 +103,22 @@ func attend(b *builder, n *graph.Node) (string, error) {
 		return fmt.Sprintf("types %v, %v and %v", q.t.T, k.t.T, v.t.T), nil
 	}
 	scale := n.AttrFloat("scale", float32(1/math.Sqrt(float64(q.size))))
+	past := k.rows
+	if why = b.cache(k, n.Input(4), n.Output(1)); why == "" {
+		why = b.cache(v, n.Input(5), n.Output(2))
+	}
+	if why != "" {
+		return why, nil
+	}
+	if past = k.rows - past; v.rows != k.rows {
+		return fmt.Sprintf("%d keys and %d values", k.rows, v.rows), nil
+	}
 	mask, why := b.mask(n.Input(3), []int64{q.batch, q.count, q.rows, k.rows})
 	if why != "" {
 		return why, nil
 	}
 	if n.AttrFloat("softcap", 0) > 0 || v.size != q.size || q.size > 128 || !(scale > 0) || q.batch > math.MaxUint16 || q.count > math.MaxUint16 {
-		return b.attendInSteps(n, q, k, v, mask, scale)
+		return b.attendInSteps(n, q, k, v, mask, scale, past)
 	}
 	o, all := b.newHeads(t, q.batch, q.count, q.rows, q.size)
 	to, turned := b.codesOfHeads(n)
@@ -118,15 +126,16 @@ func attend(b *builder, n *graph.Node) (string, error) {
 	if to.only() {
 		y = nil
 	}
-	// Without a cache query i sees keys up to i, however many keys there are.
+	// Query i sees keys up to i behind those of the cache, however many there are.
 	a := kernels.Attention{T: t, QStrides: q.strides, KStrides: k.strides, VStrides: v.strides, OStrides: o.strides, Batch: q.batch,
-		Heads: q.count, KVHeads: k.count, Head: q.size, Queries: q.rows, Keys: k.rows, Scale: scale, Causal: n.AttrInt("is_causal", 0) != 0}
+		Heads: q.count, KVHeads: k.count, Head: q.size, Queries: q.rows, Keys: k.rows, Scale: scale, Causal: n.AttrInt("is_causal", 0) != 0,
+		Offset: past}
 	if mask != nil {
 		a.Mask = kernels.Mask{T: mask.T, Strides: [4]int64(mask.Strides)}
 	}
 	seen := float64(q.rows * k.rows)
 	if a.Causal {
-		seen = causalPairs(q.rows, k.rows)
+		seen = causalPairs(q.rows, k.rows, past)
 	}
 	b.emit(Step{
 		Kernel: "attention", FLOPs: 4 * seen * float64(q.batch*q.count*q.size), Bytes: traffic(q.t, k.t, v.t, y, to.to()),
@@ -148,7 +157,7 @@ func attend(b *builder, n *graph.Node) (string, error) {
 }
 
 // attendInSteps lowers what has no kernel of its own: two products, and a softmax between them.
-func (b *builder) attendInSteps(n *graph.Node, q, k, v *heads, mask *Tensor, scale float32) (why string, err error) {
+func (b *builder) attendInSteps(n *graph.Node, q, k, v *heads, mask *Tensor, scale float32, past int64) (why string, err error) {
 	out := n.Output(0)
 	name := func(what string, dims ...int64) string {
 		name := fmt.Sprintf("%s (%s)", out, what)
@@ -167,7 +176,8 @@ func (b *builder) attendInSteps(n *graph.Node, q, k, v *heads, mask *Tensor, sca
 	if why, err = b.also(product); why != "" || err != nil {
 		return why, err
 	}
-	s := kernels.Softmax{T: q.t.T, Scale: scale, Dims: [3]int64{q.batch, q.count, q.rows}, Cols: k.rows, Causal: n.AttrInt("is_causal", 0) != 0}
+	s := kernels.Softmax{T: q.t.T, Scale: scale, Dims: [3]int64{q.batch, q.count, q.rows}, Cols: k.rows, Causal: n.AttrInt("is_causal", 0) != 0,
+		Offset: past}
 	x, why := b.getDense(scores)
 	if x == nil {
 		return why, nil
@@ -231,10 +241,37 @@ func (b *builder) codesOfHeads(n *graph.Node) (q *cast, turned *graph.Node) {
 	return q, turned
 }
 
-// causalPairs is how many pairs of a query and a key there are where query i sees keys up to i.
-func causalPairs(queries, keys int64) float64 {
-	all := min(queries, keys)
-	return float64(all*(all+1)/2 + (queries-all)*keys)
+// causalPairs is how many pairs of a query and a key there are where query i sees keys up to past + i.
+func causalPairs(queries, keys, past int64) float64 {
+	some := max(min(queries, keys-past), 0) // that do not see all keys, but for the last
+	return float64(some*(some+1)/2 + some*past + (queries-some)*keys)
+}
+
+// cache puts the rows of the value called past before those of h, if there is one, and defines the value called present as both.
+func (b *builder) cache(h *heads, past, present string) (why string) {
+	if past != "" {
+		t, why := b.get(past)
+		if t == nil {
+			return why
+		}
+		if len(t.Dims) != 4 || t.Dims[0] != h.batch || t.Dims[1] != h.count || t.Dims[3] != h.size || t.T != h.t.T {
+			return fmt.Sprintf("a cache of %v for %v", t.Dims, h.t.Dims)
+		}
+		all := b.new(t.T, h.batch, h.count, t.Dims[2]+h.rows, h.size)
+		for _, part := range []struct {
+			t  *Tensor
+			at int64
+		}{{t, 0}, {h.t, t.Dims[2]}} {
+			if why := b.put(all.view(part.at*h.size, part.t.Dims, all.Strides), part.t); why != "" {
+				return why
+			}
+		}
+		h.t, h.rows, h.strides = all, all.Dims[2], [3]int64(all.Strides[:3])
+	}
+	if present != "" && b.uses(present) > 0 {
+		b.define(present, h.t)
+	}
+	return ""
 }
 
 // mask is a mask spread over dims, of a type that is added or of bool. It is nil, without a reason, where there is none.

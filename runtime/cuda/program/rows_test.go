@@ -309,6 +309,59 @@ func TestAttentions(t *testing.T) {
 	}
 }
 
+func TestAttentionWithACache(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 8))
+	for _, c := range []struct {
+		queries, past  int64
+		causal, flat   bool
+		mask           []int64
+		softcap        float32
+		wanted, cached bool
+	}{
+		{queries: 3, past: 4, causal: true, wanted: true, cached: true}, {queries: 1, past: 6, wanted: true, cached: true},
+		{queries: 3, past: 4, causal: true, flat: true, mask: []int64{3, 7}, cached: true}, {queries: 3, causal: true, wanted: true},
+		{queries: 3, past: 2, causal: true, softcap: 2, wanted: true, cached: true}, {queries: 3, flat: true, wanted: true},
+	} {
+		x := newNet(t)
+		shape := func(heads int64) []int64 {
+			if c.flat {
+				return []int64{2, c.queries, heads * 8}
+			}
+			return []int64{2, heads, c.queries, 8}
+		}
+		in := []string{x.input(floatsOf(rng, false, shape(4)...)), x.input(floatsOf(rng, false, shape(2)...)), x.input(floatsOf(rng, false, shape(2)...)), ""}
+		if c.mask != nil {
+			in[3] = x.input(floatsOf(rng, false, c.mask...))
+		}
+		if c.cached {
+			in = append(in, x.input(floatsOf(rng, false, 2, 2, c.past, 8)), x.input(floatsOf(rng, false, 2, 2, c.past, 8)))
+		}
+		a := attrs(graph.Float("softcap", c.softcap))
+		if c.causal {
+			a = append(a, graph.Int("is_causal", 1))
+		}
+		if c.flat {
+			a = append(a, graph.Int("q_num_heads", 4), graph.Int("kv_num_heads", 2))
+		}
+		out := x.many("Attention", 3, a, in...)
+		if !c.wanted {
+			// Nobody reads what the cache becomes.
+			out = out[:1]
+		}
+		x.onGPU(x.check(kernels.F32, 1e-5, out...))
+	}
+	pairs := 0.0
+	for i := range int64(5) {
+		pairs += float64(min(7, i+3))
+	}
+	if got := causalPairs(5, 7, 2); got != pairs {
+		t.Errorf("%v pairs, want %v", got, pairs)
+	}
+	if got := causalPairs(5, 3, 0); got != 1+2+3+3+3 {
+		t.Errorf("%v pairs", got)
+	}
+}
+
 func TestRotations(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 6))
 	const batch, heads, rows, size, far = 3, 2, 5, 8, 9
