@@ -28,7 +28,7 @@ const causal = "n int64 = 5\nz int64 = 0\none int64 = 1\nRange z n one -> i\nfir
 
 const keys = "Transpose k -> kt perm=0,1,3,2\n"
 
-// found is the attention of a static model.
+// foundAttention is the attention of a static model.
 func foundAttention(st *Static) *graph.Node {
 	for _, n := range st.Model.Graph.Nodes {
 		if n.OpType == "Attention" {

@@ -5,6 +5,7 @@
 // comparisons, tables of sines. An engine that plans memory and records its launches wants none of that. Specialize returns a model
 // in ONNX's own operators, so that any engine can check it against the model that it was made from.
 //
-// It knows ONNX's operators as far as it replaces them, and refuses to know any device. graph, shape and an engine that folds
-// (given by the caller) come before it; runtime/cuda/program after it.
+// It knows ONNX's operators, and a few of ONNX Runtime's, as far as it replaces them: norms, Gelu, rotary embedding, attention. A pattern is
+// replaced only where nobody else sees what lies inside it. It refuses to know any device. graph, shape, the passes that expand functions and
+// lift versions, and an engine that computes constants (given by the caller) come before it; runtime/cuda/program after it.
 package specialize
