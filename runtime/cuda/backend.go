@@ -41,8 +41,10 @@ type Backend struct {
 	api  driver.Driver
 	lt   *lt.Library
 
-	// keep holds the GPU's primary context as long as the program runs: to make it takes a fifth of a second, and sessions come and go.
-	keep *driver.Device
+	dev *driver.Device // its context stays as long as the program runs: to make it takes a fifth of a second, and sessions come and go
+
+	mu  sync.Mutex
+	gpu *gpu
 
 	// lower makes programs; tests have others.
 	lower func(context.Context, *session, map[string]tensor.Shape) (*specialize.Static, *program.Program, error)
@@ -110,7 +112,7 @@ func (b *Backend) start(found driver.Found) (err error) {
 	if err := capable(dev.Info()); err != nil {
 		return errors.Join(err, dev.Close())
 	}
-	b.keep = dev
+	b.dev = dev
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver/drivertest"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/program"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/specialize"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -181,7 +182,7 @@ func TestARunByLaunches(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if used := r.cuda.Used(); used != 0 {
+	if used := r.cuda.Used(); used != lt.DefaultWorkspace {
 		t.Errorf("%d bytes are left on the GPU", used)
 	}
 	if _, err := s.Run(t.Context(), numbers(0, 3)); !errors.Is(err, errClosed) {

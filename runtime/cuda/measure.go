@@ -27,7 +27,7 @@ func (b *Backend) Measure(ctx context.Context, tokens int64, features []int64) (
 	if err := b.Check(); err != nil {
 		return rates, nil, err
 	}
-	err = b.keep.Do(func(c *driver.Context) (err error) {
+	err = b.dev.Do(func(c *driver.Context) (err error) {
 		m, err := measure.New(c, b.lt, 10)
 		if err != nil {
 			return err

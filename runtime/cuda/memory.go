@@ -13,14 +13,13 @@ import (
 // memory is what a session holds of the GPU's: the weights of all its programs, each once, one arena that they use in turn, and for each
 // program what it keeps between runs.
 type memory struct {
-	card      string
-	bound     int64 // Options.MaxMemory, 0 for none
-	workspace int64 // cuBLASLt's
+	card  string
+	bound int64 // Options.MaxMemory, 0 for none
 
 	weights map[weightKey]*weight
 	arena   driver.Ptr
 	size    int64 // of the arena
-	held    int64 // bytes in all, the workspace included
+	held    int64 // bytes in all
 }
 
 // weightKey tells weights apart: what is made from one tensor in one form is there once. A weight without a source is its buffer's own.
@@ -35,8 +34,18 @@ type weight struct {
 	key   weightKey
 	at    driver.Ptr
 	bytes int64
+	slab  *slab
 	users int // programs
-	ready bool
+
+	placed bool // before, at is its offset in the slab
+	ready  bool // filled
+}
+
+// slab is the memory of the weights that a program brought, taken at once.
+type slab struct {
+	at    driver.Ptr
+	bytes int64
+	live  int // weights in it that are used
 }
 
 func keyOf(b *program.Buffer) weightKey {
@@ -134,34 +143,47 @@ func (m *memory) grow(c *driver.Context, n int64) (moved bool, err error) {
 
 // take gives p's weights their places; what is new is to be filled.
 func (m *memory) take(c *driver.Context, p *compiled) error {
+	fresh := &slab{}
 	for _, b := range p.prog.Weights {
 		k := keyOf(b)
 		w := m.weights[k]
 		if w == nil {
-			at, err := m.alloc(c, b.Bytes)
-			if err != nil {
-				return err
-			}
-			w = &weight{key: k, at: at, bytes: b.Bytes}
+			w = &weight{key: k, at: driver.Ptr(fresh.bytes), bytes: b.Bytes, slab: fresh}
 			m.weights[k] = w
-		}
-		if w.bytes < b.Bytes {
-			return fmt.Errorf("cuda: internal error: weight %s of %d bytes is there with %d", b.Form, b.Bytes, w.bytes)
+			fresh.bytes += aligned(b.Bytes)
+			fresh.live++
 		}
 		w.users++
 		p.weights = append(p.weights, w)
+		if w.bytes < b.Bytes {
+			return fmt.Errorf("cuda: internal error: weight %s of %d bytes is there with %d", b.Form, b.Bytes, w.bytes)
+		}
+	}
+	at, err := m.alloc(c, fresh.bytes)
+	if err != nil {
+		return err
+	}
+	fresh.at = at
+	for i, b := range p.prog.Weights {
+		w := p.weights[i]
+		if w.slab == fresh && !w.placed {
+			w.at, w.placed = at.Add(int64(w.at)), true
+		}
 		p.place[b] = w.at
 	}
 	return nil
 }
 
-// drop gives back the weights that only p uses.
+// drop lets go of p's weights, and gives back the memory of those that nobody else uses.
 func (m *memory) drop(c *driver.Context, p *compiled) error {
 	var errs []error
 	for _, w := range p.weights {
-		if w.users--; w.users == 0 {
-			delete(m.weights, w.key)
-			errs = append(errs, m.free(c, w.at, w.bytes))
+		if w.users--; w.users > 0 {
+			continue
+		}
+		delete(m.weights, w.key)
+		if w.slab.live--; w.slab.live == 0 {
+			errs = append(errs, m.free(c, w.slab.at, w.slab.bytes))
 		}
 	}
 	p.weights = nil

@@ -72,6 +72,7 @@ func (s *session) prepare(ctx context.Context, inputs map[string]runtime.Value) 
 // on calls f on the GPU's thread, with the program's memory in place.
 func (s *session) on(ctx context.Context, p *compiled, f func(*exec) error) error {
 	err := s.dev.Do(func(c *driver.Context) error {
+		s.pinned.threads = s.opt.Threads
 		err := guard(func() error {
 			if err := s.evict(c, p); err != nil {
 				return err

@@ -16,7 +16,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
 
-// session is a model on a GPU. It has a thread of its own that talks to the GPU, and a stream, so that sessions do not wait for each other.
+// session is a model on a GPU.
 type session struct {
 	backend *Backend
 	model   *graph.Model
@@ -28,12 +28,8 @@ type session struct {
 	variables map[string]*tensor.Tensor // their content at the moment
 	version   int                       // counts what Set changed
 
-	dev      *driver.Device
-	stream   driver.Stream
-	kernels  *kernels.Set
-	products *lt.Handle
-	pinned   pinned
-	mem      memory
+	*gpu
+	mem memory
 
 	programs []*compiled // the one used last is last
 	last     *compiled   // of the last run
@@ -54,14 +50,14 @@ var (
 const mostPrograms = 16
 
 // open makes a session: what the model is gets known, the GPU is taken, nothing is uploaded yet.
-func (b *Backend) open(ctx context.Context, m *graph.Model, opt runtime.Options) (_ *session, err error) {
+func (b *Backend) open(ctx context.Context, m *graph.Model, opt runtime.Options) (s *session, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if opt.Threads <= 0 {
 		opt.Threads = goruntime.GOMAXPROCS(0)
 	}
-	s := &session{backend: b, model: m, opt: opt, variables: map[string]*tensor.Tensor{}}
+	s = &session{backend: b, model: m, opt: opt, variables: map[string]*tensor.Tensor{}}
 	if s.compute, err = computeType(b.opt.Compute); err != nil {
 		return nil, err
 	}
@@ -73,36 +69,11 @@ func (b *Backend) open(ctx context.Context, m *graph.Model, opt runtime.Options)
 			return nil, err
 		}
 	}
-	if s.dev, err = driver.Open(b.api, b.opt.Device); err != nil {
+	if s.gpu, err = b.shared(); err != nil {
 		return nil, err
 	}
-	card := s.dev.Info().Name
-	s.pinned.threads = opt.Threads
-	s.mem = memory{card: card, bound: opt.MaxMemory, workspace: workspace(opt.MaxMemory), weights: map[weightKey]*weight{}}
-	err = s.dev.Do(func(c *driver.Context) (err error) {
-		if s.kernels, err = kernels.New(c); err != nil {
-			return err
-		}
-		if s.stream, err = c.NewStream(); err != nil {
-			return err
-		}
-		if s.products, err = b.lt.New(c, s.mem.workspace); err == nil {
-			s.mem.held = s.mem.workspace
-		}
-		return err
-	})
-	if err != nil {
-		return nil, errors.Join(explain(err, card, "a session"), s.Close())
-	}
+	s.mem = memory{card: s.dev.Info().Name, bound: opt.MaxMemory, weights: map[weightKey]*weight{}}
 	return s, nil
-}
-
-// workspace is the bytes that cuBLASLt gets: what it likes, less where the session is bound to little.
-func workspace(bound int64) int64 {
-	if bound > 0 {
-		return min(lt.DefaultWorkspace, max(bound/16, 4096)/256*256)
-	}
-	return lt.DefaultWorkspace
 }
 
 // read finds out what the session has to answer for: layers, outputs, variables, operators that nobody has. The host's engine compiles the
@@ -205,7 +176,7 @@ func (s *session) Outputs() []string { return s.outputs }
 func (s *session) Layers() []string { return s.layers }
 
 // Plan says what a run takes of the GPU's memory: weights, each in the form that it is computed with; activations, with what is kept
-// between runs; and cuBLASLt's workspace. Without the extents of all inputs only the model's own weights are known.
+// between runs; and cuBLASLt's workspace, which all sessions share. Without the extents of all inputs only the model's own weights are known.
 func (s *session) Plan(shapes map[string]tensor.Shape) (plan runtime.Plan, err error) {
 	if s.closed {
 		return plan, errClosed
@@ -246,7 +217,7 @@ func (s *session) Plan(shapes map[string]tensor.Shape) (plan runtime.Plan, err e
 			plan.Weights += aligned(b.Bytes)
 		}
 	}
-	plan.Activations, plan.Scratch = p.prog.Arena+p.stateBytes, s.mem.workspace
+	plan.Activations, plan.Scratch = p.prog.Arena+p.stateBytes, lt.DefaultWorkspace
 	for _, n := range p.st.Model.Graph.Nodes {
 		for _, o := range n.Outputs {
 			if _, ok := p.st.Types[o]; !ok && o != "" {
@@ -321,25 +292,12 @@ func (s *session) Close() error {
 	if s.host != nil {
 		errs = append(errs, s.host.Close())
 	}
-	if s.dev == nil {
-		return errors.Join(errs...)
-	}
 	err := s.dev.Do(func(c *driver.Context) error {
 		var errs []error
 		for _, p := range s.programs {
 			errs = append(errs, s.unload(c, p))
 		}
-		errs = append(errs, s.mem.free(c, s.mem.arena, s.mem.size), s.pinned.free(c))
-		if s.products != nil {
-			errs = append(errs, s.products.Close(c))
-		}
-		if s.stream != 0 {
-			errs = append(errs, c.DestroyStream(s.stream))
-		}
-		if s.kernels != nil {
-			errs = append(errs, s.kernels.Close())
-		}
-		return errors.Join(errs...)
+		return errors.Join(append(errs, s.mem.free(c, s.mem.arena, s.mem.size))...)
 	})
 	if s.dev.Lost() == nil { // otherwise there is nothing left to give back
 		errs = append(errs, err)
@@ -350,6 +308,5 @@ func (s *session) Close() error {
 		}
 	}
 	s.programs, s.last, s.variables = nil, nil, nil
-	errs = append(errs, s.dev.Close())
 	return errors.Join(errs...)
 }
