@@ -252,6 +252,9 @@ func (m *machine) tensor(t *Tensor, d tensor.DType) *tensor.Tensor {
 
 // TestSuite is the suite that every engine passes, by programs.
 func TestSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the suite takes seconds where each launch is computed element by element")
+	}
 	runtimetest.Run(t, engine{t, kernels.F32}, map[string]string{
 		"workers/amaxes are joined before the cast": "a program has no calls in the middle of a run",
 		"workers/a failure to join ends the run":    "a program has no calls in the middle of a run",
