@@ -119,7 +119,10 @@ func kernelsOf(steps []Step) string {
 
 func TestEveryVariantIsLoweredSoundly(t *testing.T) {
 	for _, v := range ops.Variants() {
-		for _, size := range [][3]int64{{4, 32, 64}, {1, 10, 20}, {7, 3, 16}} {
+		for _, size := range [][3]int64{{1, 10, 20}, {4, 32, 64}, {7, 3, 16}} {
+			if testing.Short() && size[0] > 1 {
+				continue
+			}
 			for _, channels := range []bool{false, true} {
 				for _, variables := range []bool{false, true} {
 					for _, opt := range []Options{{Compute: kernels.F32}, {Compute: kernels.BF16}, {Compute: kernels.BF16, Statistics: true}} {
