@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/diff"
 )
 
@@ -21,10 +23,6 @@ type diffOptions struct {
 
 func newDiff() *cobra.Command {
 	o := &diffOptions{}
-	formats := make([]string, 0, len(diff.Formats()))
-	for _, f := range diff.Formats() {
-		formats = append(formats, string(f))
-	}
 	cmd := &cobra.Command{
 		Use:   "diff OLD.json NEW.json",
 		Short: "Compare two reports, and fail where they differ",
@@ -47,11 +45,21 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 		},
 		ValidArgsFunction: reportFiles(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.asJSON && cmd.Flags().Changed("format") && o.format != string(diff.JSON) {
-				return hint(usagef("diff: --json with --format %s", shellWord(o.format)), "--format %s or --json", string(diff.JSON))
+			if err := o.checkFormat(cmd); err != nil {
+				return err
 			}
 			return runDiff(cmd.OutOrStdout(), args[0], args[1], o)
 		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+// addFlags defines the flags, which check has too.
+func (o *diffOptions) addFlags(cmd *cobra.Command) {
+	formats := make([]string, 0, len(diff.Formats()))
+	for _, f := range diff.Formats() {
+		formats = append(formats, string(f))
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", string(diff.Table), "form of the output: "+strings.Join(formats, ", "))
@@ -61,7 +69,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 	f.StringSliceVar(&o.absTol, "abs-tol", nil, "absolute tolerance: NUMBER or CLASS=NUMBER, ... (default "+stated(false)+")")
 	completeWords(cmd, "format", formats...)
 	completeWords(cmd, "fail-on", failWords()...)
-	return cmd
+}
+
+// checkFormat refuses two formats at once.
+func (o *diffOptions) checkFormat(cmd *cobra.Command) error {
+	if o.asJSON && cmd.Flags().Changed("format") && o.format != string(diff.JSON) {
+		return hint(usagef("%s: --json with --format %s", cmd.Name(), shellWord(o.format)), "--format %s or --json", string(diff.JSON))
+	}
+	return nil
 }
 
 // stated are the default tolerances, as the flags take them.
@@ -105,29 +120,55 @@ func (e driftError) Error() string {
 
 func (e driftError) Unwrap() error { return gateError{} }
 
-func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
-	format := diff.Format(o.format)
+// comparison is how reports are compared, from the flags.
+type comparison struct {
+	format     diff.Format
+	failOn     []diff.Kind
+	tolerances diff.Tolerances
+}
+
+// comparison reads the flags.
+func (o *diffOptions) comparison() (*comparison, error) {
+	c := &comparison{format: diff.Format(o.format), tolerances: diff.DefaultTolerances()}
 	if o.asJSON {
-		format = diff.JSON
+		c.format = diff.JSON
 	}
-	known := false
 	var formats []string
 	for _, f := range diff.Formats() {
-		known = known || f == format
 		formats = append(formats, string(f))
 	}
-	if !known {
-		return hint(usagef("--format: got %q, want %s", o.format, strings.Join(formats, ", ")), "--format %s", nearest(o.format, formats, formats[0]))
+	if !slices.Contains(diff.Formats(), c.format) {
+		return nil, hint(usagef("--format: got %q, want %s", o.format, strings.Join(formats, ", ")), "--format %s", nearest(o.format, formats, formats[0]))
 	}
-	failOn, err := failKinds(o.failOn)
+	var err error
+	if c.failOn, err = failKinds(o.failOn); err != nil {
+		return nil, err
+	}
+	if err := setTolerances("rel-tol", o.relTol, c.tolerances, c.tolerances.SetRelative); err != nil {
+		return nil, err
+	}
+	if err := setTolerances("abs-tol", o.absTol, c.tolerances, c.tolerances.SetAbsolute); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// write compares two reports and writes what differs; its error says that something does.
+func (c *comparison) write(stdout io.Writer, was, is *reports.Report, oldName, newName string) error {
+	found := diff.Compare(was, is, c.tolerances)
+	options := diff.Options{OldName: oldName, NewName: newName, FailOn: c.failOn, Version: buildVersion()}
+	if err := diff.Write(stdout, found, c.format, options); err != nil {
+		return err
+	}
+	if failing := found.Failing(c.failOn); len(failing) > 0 {
+		return driftError{failing}
+	}
+	return nil
+}
+
+func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
+	c, err := o.comparison()
 	if err != nil {
-		return err
-	}
-	tolerances := diff.DefaultTolerances()
-	if err := setTolerances("rel-tol", o.relTol, tolerances, tolerances.SetRelative); err != nil {
-		return err
-	}
-	if err := setTolerances("abs-tol", o.absTol, tolerances, tolerances.SetAbsolute); err != nil {
 		return err
 	}
 	was, err := readReport(oldName)
@@ -138,15 +179,7 @@ func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
 	if err != nil {
 		return err
 	}
-	found := diff.Compare(was, is, tolerances)
-	options := diff.Options{OldName: oldName, NewName: newName, FailOn: failOn, Version: buildVersion()}
-	if err := diff.Write(stdout, found, format, options); err != nil {
-		return err
-	}
-	if failing := found.Failing(failOn); len(failing) > 0 {
-		return driftError{failing}
-	}
-	return nil
+	return c.write(stdout, was, is, oldName, newName)
 }
 
 // failKinds are the kinds that --fail-on names.

@@ -29,6 +29,10 @@ func TestExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	rules := "version: 1\nmodel: model.onnx\ndata: data.npz\nbaseline: baseline.json\ncalibrate: {prefix: calib_, steps: 1}\nverify: {prefix: calib_, steps: 1}\n"
+	if err := os.WriteFile(filepath.Join(dir, policyFile), []byte(rules), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range []string{
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report old.json",
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report new.json",

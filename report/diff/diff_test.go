@@ -279,3 +279,31 @@ func BenchmarkCompare2000Layers1000Steps(b *testing.B) {
 		})
 	}
 }
+
+func TestSourcesSayWhichModelsTheyAreOf(t *testing.T) {
+	const merged = "1.2-merged.json"
+	for _, c := range []struct {
+		name   string
+		change func(r *report.Report)
+		want   string
+	}{
+		{"nothing", func(*report.Report) {}, ""},
+		{"a model between", func(r *report.Report) { r.Sources[0].OutputSHA256, r.Sources[1].InputSHA256 = "ab", "ab" },
+			"error output-changed sources[\"convert\"].output_sha256 \"9f86"},
+		{"the model that came out, which is said once", func(r *report.Report) {
+			r.Model.Output.SHA256, r.Sources[1].OutputSHA256, r.Sources[2].OutputSHA256 = "ab", "ab", "ab"
+		},
+			"error output-changed model.output.sha256 \"6b51"},
+		{"a job", func(r *report.Report) { r.Sources, r.Verification = r.Sources[:2], nil }, "error section-removed sources[\"verify\"] "},
+	} {
+		old, new := read(t, merged), read(t, merged)
+		c.change(new)
+		got := lines(diff.Compare(old, new, diff.DefaultTolerances()))
+		if !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: found\n%swant %s", c.name, got, c.want)
+		}
+		if n := strings.Count(got, "\n"); strings.Contains(c.name, "once") && n != 1 {
+			t.Errorf("%s: %d findings:\n%s", c.name, n, got)
+		}
+	}
+}
