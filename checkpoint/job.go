@@ -248,6 +248,9 @@ func (j *job) begin() error {
 			return err
 		}
 	}
+	if j.finished() { // the folder of files may have become the output
+		return nil
+	}
 	return os.MkdirAll(j.files, 0o777)
 }
 
@@ -259,9 +262,6 @@ func (j *job) finished() bool {
 	_, err := os.Stat(filepath.Join(j.dir, movedMark))
 	return err == nil
 }
-
-// movedMark is the file that says that the output is complete and is getting its name.
-const movedMark = "complete"
 
 // CheckTarget says what forbids to write the output of src at target.
 func CheckTarget(src *Source, target string, force bool) error {
@@ -310,6 +310,9 @@ func (j *job) write(ctx context.Context) error {
 	if err := j.barrier(ctx); err != nil { // nobody adds to a journal that another one is reading
 		return err
 	}
+	if j.finished() {
+		return j.again(ctx, shards)
+	}
 	log, err := openJournal(j.dir, j.rank(), j.id)
 	if err != nil {
 		return err
@@ -353,6 +356,39 @@ func (j *job) write(ctx context.Context) error {
 	return j.barrier(ctx)
 }
 
+// again ends what an earlier run had all but ended.
+func (j *job) again(ctx context.Context, shards map[int]entry) error {
+	for i := range j.src.Shards {
+		if err := j.replay(i, shards[i].Record); err != nil {
+			return err
+		}
+		j.result.Resumed++
+	}
+	if j.rank() == 0 {
+		if err := j.gather(shards); err != nil {
+			return err
+		}
+		if err := j.move(); err != nil {
+			return err
+		}
+	}
+	return j.barrier(ctx)
+}
+
+// gather lists the files of tensors.
+func (j *job) gather(shards map[int]entry) error {
+	for i, sh := range j.src.Shards {
+		e, ok := shards[i]
+		if !ok {
+			return fmt.Errorf("%s: no rank has written it", j.outputName(i))
+		}
+		j.result.Inputs = append(j.result.Inputs, FileInfo{sh.Name, sh.Size, e.Input})
+		j.result.Outputs = append(j.result.Outputs, FileInfo{j.outputName(i), e.Size, e.Hash})
+		j.result.Bytes += e.Size
+	}
+	return nil
+}
+
 // outputName is the file of shard i in the output.
 func (j *job) outputName(i int) string {
 	if !j.src.Folder {
@@ -363,16 +399,8 @@ func (j *job) outputName(i int) string {
 
 // whole reports whether a file that a journal lists is there; its content was synced before it was listed.
 func (j *job) whole(e entry, name string) bool {
-	for _, dir := range []string{j.files, j.target} { // where it is after a run that was killed while it moved
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if !j.src.Folder && dir == j.target {
-			path = j.target
-		}
-		if info, err := os.Stat(path); err == nil && info.Size() == e.Size && (dir == j.files || j.finished()) {
-			return true
-		}
-	}
-	return false
+	info, err := os.Stat(filepath.Join(j.files, filepath.FromSlash(name)))
+	return err == nil && info.Size() == e.Size
 }
 
 func (j *job) progress(n int64) {
@@ -535,30 +563,35 @@ func (s *Shard) hash() (string, error) {
 	return sum, nil
 }
 
-// rest copies the other files, writes the index and what the layout asks for, and gathers what the shards' journals say.
+// rest gathers what the journals of the ranks say, makes the other files, and says that all is complete.
 func (j *job) rest(ctx context.Context, log *journal, copied map[string]entry) error {
 	shards, _, err := readJournals(j.dir, j.id)
 	if err != nil {
 		return err
 	}
-	moved := j.finished()
-	for i, sh := range j.src.Shards {
-		e, ok := shards[i]
-		if !ok {
-			return fmt.Errorf("%s: no rank has written it", j.outputName(i))
-		}
+	if err := j.gather(shards); err != nil {
+		return err
+	}
+	for i := range j.src.Shards {
 		if i%j.ranks() != j.rank() {
-			if err := j.replay(i, e.Record); err != nil {
+			if err := j.replay(i, shards[i].Record); err != nil {
 				return err
 			}
 		}
-		j.result.Inputs = append(j.result.Inputs, FileInfo{sh.Name, sh.Size, e.Input})
-		j.result.Outputs = append(j.result.Outputs, FileInfo{j.outputName(i), e.Size, e.Hash})
-		j.result.Bytes += e.Size
 	}
-	if moved || !j.src.Folder {
-		return nil
+	if j.src.Folder {
+		if err := j.beside(ctx, log, copied); err != nil {
+			return err
+		}
 	}
+	if err := atomicfile.SyncDir(j.files); err != nil {
+		return err
+	}
+	return complete(j.dir, j.id, shards, copied)
+}
+
+// beside makes the files of a folder that hold no tensors.
+func (j *job) beside(ctx context.Context, log *journal, copied map[string]entry) error {
 	edits, err := j.edits()
 	if err != nil {
 		return err
@@ -583,11 +616,24 @@ func (j *job) rest(ctx context.Context, log *journal, copied map[string]entry) e
 		if content == nil {
 			continue
 		}
-		if err := atomicfile.WriteFile(filepath.Join(j.files, name), content); err != nil {
+		if err := writeFile(filepath.Join(j.files, name), content); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeFile writes a small file in the folder that is being built, where a half one does no harm: it is written again.
+func writeFile(path string, content []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // copyFile copies a file that is not understood, with its folders and permissions.
@@ -660,15 +706,6 @@ func (w *sliceWriter) Write(b []byte) (int, error) {
 
 // move gives the output its name, and removes the rest.
 func (j *job) move() error {
-	mark := filepath.Join(j.dir, movedMark)
-	if !j.finished() {
-		if err := atomicfile.SyncDir(j.files); err != nil {
-			return err
-		}
-		if err := os.WriteFile(mark, nil, 0o666); err != nil {
-			return err
-		}
-	}
 	from := j.files
 	if !j.src.Folder {
 		from = filepath.Join(j.files, filepath.Base(j.target))
@@ -692,5 +729,5 @@ func (j *job) move() error {
 	if err := atomicfile.SyncDir(filepath.Dir(j.target)); err != nil {
 		return err
 	}
-	return os.RemoveAll(j.dir)
+	return discard(j.dir)
 }

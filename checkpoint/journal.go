@@ -7,9 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 )
 
 // journal is the list of what a job has written and synced, a line of JSON for each, in the folder where the output is built. Every rank has
@@ -83,6 +87,9 @@ func readJournals(dir, job string) (shards map[int]entry, files map[string]entry
 	if err != nil {
 		return nil, nil, err
 	}
+	if _, err := os.Stat(filepath.Join(dir, movedMark)); err == nil { // it has them all, and they may be gone
+		paths = []string{filepath.Join(dir, movedMark)}
+	}
 	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -107,6 +114,45 @@ func readJournals(dir, job string) (shards map[int]entry, files map[string]entry
 		}
 	}
 	return shards, files, nil
+}
+
+// movedMark is the file that says that the output is complete and is getting its name. It is a journal with the lines of all.
+const movedMark = "complete"
+
+// complete makes the mark.
+func complete(dir, job string, shards map[int]entry, files map[string]entry) error {
+	list := []entry{{Job: job}}
+	for _, i := range slices.Sorted(maps.Keys(shards)) {
+		list = append(list, shards[i])
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		list = append(list, files[name])
+	}
+	var b bytes.Buffer
+	for _, e := range list {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		b.Write(append(line, '\n'))
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, movedMark), b.Bytes())
+}
+
+// discard removes the folder dir, the mark after all else: as long as it is there, a run can go on from it.
+func discard(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.Name() != movedMark {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // escapeGlob spells a path so that a pattern matches it alone.
