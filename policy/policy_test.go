@@ -7,9 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/fp8rewrite.schema.json")
@@ -191,4 +194,41 @@ func FuzzRead(f *testing.F) {
 			t.Error("a policy without a model")
 		}
 	})
+}
+
+// The policies in the documents are ones, and what CI takes is YAML that runs check.
+func TestTheDocumentsFollow(t *testing.T) {
+	text, err := os.ReadFile("../docs/POLICY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	policies := map[string]string{"docs/POLICY.md": block}
+	files, _ := filepath.Glob("../testdata/policy/*.yaml")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies[f] = string(b)
+	}
+	if len(policies) < 3 {
+		t.Errorf("%d policies", len(policies))
+	}
+	for name, p := range policies {
+		if _, err := Read(strings.NewReader(p)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, f := range []string{"../docs/ci/github.yml", "../docs/ci/gitlab.yml"} {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc map[string]any
+		if err := yaml.Unmarshal(b, &doc); err != nil || !strings.Contains(string(b), "fp8rewrite check --report ") {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
 }

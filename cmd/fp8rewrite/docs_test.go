@@ -33,7 +33,9 @@ func TestExamples(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, policyFile), []byte(rules), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	saveCheckpoints(t, dir)
 	for _, line := range []string{
+		"fp8rewrite convert layers.safetensors -o layers.fp8.safetensors",
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report old.json",
 		"fp8rewrite convert model.onnx -o model.fp8.onnx --report new.json",
 		"fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ -o model.calibrated.onnx --report calibrated.json",
@@ -83,7 +85,7 @@ func below(cmd *cobra.Command) []*cobra.Command {
 }
 
 // TestDocs runs the commands in the documents: lines that start with "$ " in blocks marked console, and lines of blocks marked sh, as
-// far as they run this program. A document's commands run in order, in a folder that has testdata/models. What a console block shows
+// far as they run this program. A document's commands run in order, in a folder that has testdata/models and testdata/policy. What a console block shows
 // after a command is what the command prints, stdout before stderr; a line "..." stands for any lines. "# exit status 1" at the end
 // of a command is what it says. Commands that cannot run belong into blocks marked text.
 func TestDocs(t *testing.T) {
@@ -110,7 +112,9 @@ func TestDocs(t *testing.T) {
 			}
 			sh := shell(t)
 			dir := t.TempDir()
-			copyTree(t, "../../testdata/models", filepath.Join(dir, "testdata", "models"))
+			for _, data := range []string{"models", "policy"} {
+				copyTree(t, filepath.Join("../../testdata", data), filepath.Join(dir, "testdata", data))
+			}
 			for _, c := range commands {
 				out, err := run1(sh, dir, c.line)
 				status := 0
