@@ -45,6 +45,7 @@ func TestScript(t *testing.T) {
 			"lines": countLines, "steady": steady, "truncate": truncate, "hardlink": hardlink, "untouched": untouched, "overridable": writeOverridable,
 			"usage": expectUsage, "fails": expectFailure, "bad": badModel, "glob": globbed, "safetensors": writeSafetensors,
 			"npz": writeNpz, "bomb": writeBomb, "field": checkField, "near": near, "samefield": sameField, "gate": expectGate,
+			"checkpoints": writeCheckpoints,
 		},
 	})
 }
