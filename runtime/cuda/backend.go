@@ -25,8 +25,8 @@ type Options struct {
 	// "bfloat16". Layers in float8 are the same in both but for the type of what they read and give.
 	Compute string
 
-	// Exact has float8 products summed in float32. Otherwise they are summed in the tensor cores' own accumulators, which is faster and
-	// keeps fewer bits.
+	// Exact has float8 products summed in float32. Otherwise they are summed in the tensor cores' own accumulators, which is faster and,
+	// before compute capability 10, keeps 14 bits; there Exact multiplies the codes in bfloat16, at its speed.
 	Exact bool
 
 	// Host is the engine that runs what the GPU cannot, and computes beforehand what is constant.

@@ -62,19 +62,12 @@ func TestGPURunsAProgramMadeByHand(t *testing.T) {
 	}
 }
 
-// Tolerances of sums of float8 codes, relative to the sum of the products' magnitudes. Hopper's tensor cores add the products of 32 codes at
-// a time to accumulators of 14 bits, cutting off what lies below: 2^-13 of the sum each time at most. Without fast accumulation
-// what was summed over 128 codes is added to a float32.
-const (
-	tolCodesExact = 8 * 0x1p-13  // the four of 128 codes, and those within each
-	tolCodesFast  = 16 * 0x1p-13 // of up to 512 codes
-)
+// Tolerance of sums of float8 codes, relative to the sum of the products' magnitudes. Hopper's tensor cores add the products of 32 codes at
+// a time to accumulators of 14 bits, cutting off what lies below: 2^-13 of the sum each time at most. Exact sums are as on the processor.
+const tolCodesFast = 16 * 0x1p-13 // of up to 512 codes
 
-// Tolerances of the amaxes of llama's layers, which carry what the layers before them lost. Nine of ten are within them.
-const (
-	tolAmaxExact = 1e-2
-	tolAmaxFast  = 2e-2
-)
+// Tolerance of the amaxes of llama's layers, which carry what the layers before them lost. Nine of ten are within it.
+const tolAmaxFast = 2e-2
 
 // gpuTolerances are those of runtimetest for sums of codes and for amaxes within the given ones. Products in float32 and functions are as on the
 // processor.
@@ -91,7 +84,7 @@ func TestSuiteOnAGPU(t *testing.T) {
 		name        string
 		opt         Options
 		codes, amax float64
-	}{{"exact", Options{Exact: true}, tolCodesExact, tolAmaxExact}, {"fast", Options{}, tolCodesFast, tolAmaxFast}} {
+	}{{"exact", Options{Exact: true}, 0, 0}, {"fast", Options{}, tolCodesFast, tolAmaxFast}} {
 		t.Run(c.name, func(t *testing.T) {
 			runtimetest.Run(t, onGPU(t, c.opt), map[string]string{
 				"bits": "cuBLASLt chooses its kernels by the number of rows, and promises no bits",
@@ -109,7 +102,10 @@ const (
 	tolModelFloat32  = 1e-5 // sums in another order
 	tolModelBFloat16 = 1e-2 // every value between the layers rounded to 8 bits
 	tolModelFloat8   = 0.12
-	tolModelFarther  = 1.35 // of float8's distance from the original: the GPU's by the processor's
+	tolModelExact    = 1e-2 // where sums are in float32 on both
+
+	tolFarther         = 1.35 // of float8's distance from the original: the GPU's by the processor's
+	tolFartherBFloat16 = 2
 )
 
 // modelCase is a model of testdata and inputs for it.
@@ -246,8 +242,13 @@ func TestModelsOnAGPUAgreeWithTheProcessor(t *testing.T) {
 					}
 					// Counted casts are kernels of their own; otherwise they are part of what comes before them.
 					opt := runtime.Options{Variables: variables, Statistics: form == "float8 with original weights"}
-					tol := tolModelFloat32
+					tol, farther := tolModelFloat32, tolFarther
+					if compute == "bfloat16" {
+						farther = tolFartherBFloat16
+					}
 					switch {
+					case form != "original" && exact:
+						tol = tolModelExact
 					case form != "original":
 						tol = tolModelFloat8
 					case compute == "bfloat16":
@@ -262,7 +263,7 @@ func TestModelsOnAGPUAgreeWithTheProcessor(t *testing.T) {
 						}
 						defer original.Close()
 					}
-					agree(t, b, m, original, opt, c.inputs, variables, tol)
+					agree(t, b, m, original, opt, c.inputs, variables, tol, farther)
 				})
 			}
 		}
@@ -270,7 +271,7 @@ func TestModelsOnAGPUAgreeWithTheProcessor(t *testing.T) {
 }
 
 // agree runs m on both engines, several times: what is replayed must be what was launched, bit for bit.
-func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, opt runtime.Options, inputs []map[string]runtime.Value, variables []string, tol float64) {
+func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, opt runtime.Options, inputs []map[string]runtime.Value, variables []string, tol, farther float64) {
 	t.Helper()
 	want, err := cpu.New().Open(t.Context(), m, opt)
 	if err != nil {
@@ -310,7 +311,7 @@ func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, o
 				}
 				here, there := distance(t, g.Values["logits"].Tensor, o.Values["logits"].Tensor), distance(t, w.Values["logits"].Tensor, o.Values["logits"].Tensor)
 				t.Logf("inputs %d: from the original: %.3g, on the processor %.3g", i, here, there)
-				if !(here <= tolModelFarther*there) {
+				if !(here <= farther*there) {
 					t.Errorf("inputs %d: %.3g from the original, on the processor %.3g", i, here, there)
 				}
 			}
@@ -445,7 +446,12 @@ func TestGPUProfile(t *testing.T) {
 	}
 }
 
-// TestCalibratedStateOnAGPU: 95% of the amaxes and scales within 1e-2 of the processor's, all within 3e-2.
+// Tolerances of calibrated state: the part of amaxes and scales that lies within 1e-2 of the processor's, and the largest difference.
+const (
+	tolStateExact, tolStateExactLargest = 0.95, 3e-2
+	tolStateFast, tolStateFastLargest   = 0.90, 6e-2
+)
+
 func TestCalibratedStateOnAGPU(t *testing.T) {
 	for _, exact := range []bool{true, false} {
 		b := onGPU(t, Options{Exact: exact})
@@ -480,8 +486,12 @@ func TestCalibratedStateOnAGPU(t *testing.T) {
 			slices.Sort(off)
 			near, _ := slices.BinarySearch(off, 1e-2)
 			t.Logf("exact %v, %v weights: %d of %d within 1e-2, the largest difference %.3g", exact, weights, near, len(off), off[len(off)-1])
-			if near < len(off)*95/100 || off[len(off)-1] > 3e-2 {
-				t.Errorf("exact %v, %v weights: %d of %d within 1e-2, the largest difference %.3g", exact, weights, near, len(off), off[len(off)-1])
+			part, largest := tolStateFast, tolStateFastLargest
+			if exact {
+				part, largest = tolStateExact, tolStateExactLargest
+			}
+			if float64(near) < part*float64(len(off)) || off[len(off)-1] > largest {
+				t.Errorf("want %g of them, and all within %g", part, largest)
 			}
 		}
 	}

@@ -78,6 +78,10 @@ func (b *builder) layer(n *graph.Node) (l *layer, why string, err error) {
 	return l, why, err
 }
 
+// sumsFloat32 is the compute capability from which on tensor cores sum products of float8 codes in float32. Hopper's keep 14 bits, also where
+// cuBLASLt adds what they summed to a float32 after every 128 codes; Ada's are of the same kind.
+const sumsFloat32 = 10
+
 // choose decides how l's product is computed; why says why none of the ways is open.
 func (b *builder) choose(l *layer) (why string, err error) {
 	if l.Variant.Input == ops.InputOff {
@@ -88,7 +92,9 @@ func (b *builder) choose(l *layer) (why string, err error) {
 	} else {
 		l.problem = lt.Pad(lt.Problem{M: int(l.m), N: int(l.n), K: int(l.k), X: lt.E4M3, W: lt.E4M3, Y: typeLT(l.t),
 			Fast: !b.opt.Exact, Channels: l.sw.n > 1})
-		if why, err = b.plan(l); why == "" || err != nil {
+		if b.opt.Exact && b.opt.Card.Major < sumsFloat32 {
+			why = "sums in float32 were asked for, and the float8 tensor cores of this card keep 14 bits of one"
+		} else if why, err = b.plan(l); why == "" || err != nil {
 			return why, err
 		}
 		l.decoded = why

@@ -23,7 +23,8 @@ type Options struct {
 	// Statistics asks for counts of saturated and flushed elements.
 	Statistics bool
 
-	// Exact has float8 products summed in float32, instead of the tensor cores' own accumulators: slower.
+	// Exact has float8 products summed in float32, instead of the tensor cores' own accumulators: slower. On a card whose float8 tensor
+	// cores cannot do that the codes are multiplied in bfloat16, which holds them exactly.
 	Exact bool
 
 	// Layers are the names of the model's Float8Linear layers in the order of the session.
