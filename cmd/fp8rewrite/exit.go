@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,38 +60,86 @@ type resumable struct {
 func (e resumable) Error() string { return e.err.Error() }
 func (e resumable) Unwrap() error { return e.err }
 
-// report says on w what went wrong, and gives the exit code.
-func report(w io.Writer, err error) int {
-	if err == nil {
-		return exitDone
-	}
+// failure is what a run ended with, in the form of --json-errors.
+type failure struct {
+	Error  string `json:"error"`
+	Hint   string `json:"hint"` // "" where there is none
+	Status int    `json:"exit_status"`
+}
+
+// explain says what went wrong; err is not nil.
+func explain(err error) failure {
 	// The cause that a signal gives a context is context.Canceled as well.
 	if errors.Is(err, context.Canceled) {
 		state := "nothing was written"
 		if late := (written{}); errors.As(err, &late) {
 			state = late.what + " is written, its report is not"
 		}
+		f := failure{Status: exitInterrupted}
 		early := resumable{}
 		if errors.As(err, &early) {
 			state = early.checkpoint + " holds what was done so far"
 		}
-		fmt.Fprintf(w, "fp8rewrite: interrupted; %s\n", oneLine(state))
 		if early.err != nil {
-			fmt.Fprintln(w, "hint: the same command with --resume goes on from there")
+			f.Hint = "the same command with --resume goes on from there"
 		}
-		return exitInterrupted
+		f.Error = "interrupted; " + oneLine(state)
+		return f
 	}
-	fmt.Fprintf(w, "fp8rewrite: %s\n", oneLine(err.Error()))
+	f := failure{Error: oneLine(err.Error()), Status: exitFailed}
 	if h := (hinted{}); errors.As(err, &h) {
-		fmt.Fprintf(w, "hint: %s\n", oneLine(h.hint))
+		f.Hint = oneLine(h.hint)
 	}
 	switch {
 	case errors.As(err, new(usageError)):
-		return exitUsage
+		f.Status = exitUsage
 	case errors.As(err, new(gateError)):
-		return exitGate
+		f.Status = exitGate
 	}
-	return exitFailed
+	return f
+}
+
+// report says on w what went wrong, and gives the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	f := explain(err)
+	fmt.Fprintf(w, "fp8rewrite: %s\n", f.Error)
+	if f.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", f.Hint)
+	}
+	return f.Status
+}
+
+// reportJSON says the same as one line of JSON.
+func reportJSON(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	f := explain(err)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if e.Encode(f) != nil { // what cannot be written cannot be said either
+		return exitFailed
+	}
+	return f.Status
+}
+
+// jsonErrors is the flag that asks for errors as JSON. Every command has it.
+const jsonErrors = "json-errors"
+
+// wantsJSONErrors looks for the flag itself, since the error may be that of another flag before it.
+func wantsJSONErrors(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "--":
+			return false
+		case "--" + jsonErrors, "--" + jsonErrors + "=true":
+			return true
+		}
+	}
+	return false
 }
 
 // oneLine joins the lines of a message that holds several reasons, so that one error is one line, and spells out what would steer a

@@ -27,6 +27,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		err = stdout.err // of help, which cobra prints
 	}
+	if wantsJSONErrors(args) {
+		return reportJSON(errOut, err)
+	}
 	return report(errOut, err)
 }
 

@@ -30,6 +30,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupt
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(wrongFlag)
+	root.PersistentFlags().Bool(jsonErrors, false, "write an error as a line of JSON: error, hint, exit_status")
 	root.AddCommand(newConvert(), newRestore(), newCalibrate(), newVerify(), newMerge(), newDiff(), newCheck(), newReport(), newInspect(), newBench(), newDevices(), newVersion(), newCompletion())
 	root.SetHelpCommand(newHelp())
 	return root
