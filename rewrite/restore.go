@@ -28,7 +28,7 @@ type Restored struct {
 
 // Restore gives every Float8Linear of m its MatMul or Gemm back:
 //
-//	Float8Linear(x, W8) → MatMul(x, Wᵀ) or Gemm(x, W, transB=1), W = T(W8 · amax/448)
+//	Float8Linear(x, W8) → MatMul(x, Wᵀ), Gemm(x, Wᵀ) or Gemm(x, W, transB=1), W = T(W8 · amax/448)
 //
 // in the type T of the activation, which dtype names where it is not Undefined. The nodes around the layer that did what alpha, beta and a
 // transposed activation ask for stay, and so does the opset. m is not changed.
@@ -104,11 +104,11 @@ func (r *restoring) layer(l *layer) (report.Layer, error) {
 	w := src.Constant.Tensor
 	row.Weight, row.Shape, row.DTypeBefore, row.DTypeAfter = f.Weight, w.Shape.Clone(), w.DType.String(), t.String()
 	row.Elements, row.BytesBefore = w.Elements(), w.Size()
-	gemm := f.Original.Op == "Gemm"
-	key := codesKey{src.Scope.Graph, f.Weight, gemm}
+	rows := f.Original.Op == "Gemm" && f.Original.TransB // the weight was stored as [N, K]
+	key := codesKey{src.Scope.Graph, f.Weight, rows}
 	name, stored := r.codes[key]
 	if !stored {
-		full, err := r.full(l, f, w, t, gemm)
+		full, err := r.full(l, f, w, t, rows)
 		if err != nil {
 			return row, err
 		}
@@ -122,17 +122,20 @@ func (r *restoring) layer(l *layer) (report.Layer, error) {
 	}
 	row.BytesAfter = row.Elements * int64(t.Bits()/8)
 	n := &graph.Node{Name: l.node.Name, OpType: "MatMul", Inputs: []string{f.Input, name}, Outputs: []string{f.Output}, Metadata: withoutRule(l.node.Metadata)}
-	if gemm {
-		n.OpType, n.Attributes = "Gemm", []*graph.Attribute{graph.Int("transB", 1)}
+	if f.Original.Op == "Gemm" {
+		n.OpType = "Gemm"
+	}
+	if rows {
+		n.Attributes = []*graph.Attribute{graph.Int("transB", 1)}
 	}
 	r.instead[l.node] = []*graph.Node{n}
 	return row, nil
 }
 
-// full is the weight in type t, as [N, K] for a Gemm and as [K, N] for a MatMul.
-func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType, gemm bool) (*tensor.Tensor, error) {
+// full is the weight in type t, as [N, K] or as [K, N].
+func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType, rows bool) (*tensor.Tensor, error) {
 	turned := w
-	if !gemm {
+	if !rows {
 		turned = &tensor.Tensor{DType: w.DType, Shape: tensor.Shape{w.Shape[1], w.Shape[0]},
 			Data: quantize.Reorder(quantize.Matrix{Source: w, N: w.Shape[1], K: w.Shape[0], Transposed: true}, r.buffers)}
 	}
@@ -153,7 +156,7 @@ func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType
 		return nil, fmt.Errorf("%d weight scales, want 1 or %d", n, w.Shape[0])
 	}
 	run := w.Shape[1] // elements that one scale covers, where each channel has its own
-	if !gemm {
+	if !rows {
 		run = 1
 	}
 	d := &decoded{codes: turned.Data, dtype: t, scales: scales, run: run}
