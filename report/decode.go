@@ -1,10 +1,12 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,11 +27,11 @@ const MaxSize = 256 << 20
 //
 // The order of keys and the white space are free. Slices of the result are never nil. Errors name the place: "layers[3].amax".
 func Decode(r io.Reader) (*Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
-	if err != nil {
+	var data bytes.Buffer // which grows in larger steps than io.ReadAll
+	if _, err := data.ReadFrom(io.LimitReader(r, MaxSize+1)); err != nil {
 		return nil, fmt.Errorf("report: read: %w", err)
 	}
-	rep, err := decode(data)
+	rep, err := decode(data.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
@@ -257,6 +259,12 @@ func (d *decoder) float(v reflect.Value, c byte, at *path) error {
 }
 
 func (d *decoder) array(v reflect.Value, at *path) error {
+	switch to := v.Addr().Interface().(type) { // nearly all of a long calibration
+	case *[]Float32:
+		return numbers(d, to, at)
+	case *[]Float64:
+		return numbers(d, to, at)
+	}
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 	d.enter()
 	zero := reflect.Zero(v.Type().Elem())
@@ -267,6 +275,46 @@ func (d *decoder) array(v reflect.Value, at *path) error {
 		}
 	}
 	return nil
+}
+
+// numbers reads an array of numbers without reflection.
+func numbers[F Float32 | Float64](d *decoder, to *[]F, at *path) error {
+	list := []F{}
+	bits := 64
+	if _, single := any(list).([]Float32); single {
+		bits = 32
+	}
+	d.enter()
+	for i := 0; d.more(']'); i++ {
+		c := d.peek()
+		if c != '"' && c != '-' && (c < '0' || c > '9') {
+			return (&path{parent: at, index: i}).errorf("got %s, want a number", valueName(c))
+		}
+		var f float64
+		var ok bool
+		start := d.pos
+		if c == '"' {
+			f, ok = parseFloat(d.text(), true, bits)
+		} else {
+			f, ok = parseFloat(string(d.number()), false, bits) // which stays on the stack
+		}
+		if !ok {
+			return (&path{parent: at, index: i}).errorf("%q is not a float%d", cutMiddle(strings.Trim(string(d.data[start:d.pos]), `"`), 40), bits)
+		}
+		list = append(list, F(f))
+	}
+	*to = slices.Clip(list)
+	return nil
+}
+
+// number reads a number; the result is part of the text.
+func (s *scanner) number() []byte {
+	s.peek()
+	start := s.pos
+	for s.pos < len(s.data) && (s.data[s.pos] >= '0' && s.data[s.pos] <= '9' || s.data[s.pos] == '.' || s.data[s.pos] == 'e' || s.data[s.pos] == 'E' || s.data[s.pos] == '-' || s.data[s.pos] == '+') {
+		s.pos++
+	}
+	return s.data[start:s.pos]
 }
 
 func (d *decoder) object(v reflect.Value, at *path) error {

@@ -171,15 +171,24 @@ func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
 	if err != nil {
 		return err
 	}
-	was, err := readReport(oldName)
-	if err != nil {
-		return err
+	type read struct {
+		report *reports.Report
+		err    error
 	}
+	old := make(chan read, 1) // long ones take most of the time: one beside the other
+	go func() {
+		r, err := readReport(oldName)
+		old <- read{r, err}
+	}()
 	is, err := readReport(newName)
+	was := <-old
+	if was.err != nil {
+		return was.err
+	}
 	if err != nil {
 		return err
 	}
-	return c.write(stdout, was, is, oldName, newName)
+	return c.write(stdout, was.report, is, oldName, newName)
 }
 
 // failKinds are the kinds that --fail-on names.

@@ -95,6 +95,9 @@ func svg(c *chart, id, title, note string) (string, error) {
 	} else {
 		places.Label.Text = c.across
 		places.Min, places.Max = 1, float64(max(n, 2))
+		if c.places != nil { // room for half a mark
+			places.Min, places.Max = 1-0.015*float64(n), 1.015*float64(n)
+		}
 		places.Tick.Marker = whole{}
 	}
 	p.Add(painter{c})

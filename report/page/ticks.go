@@ -57,7 +57,7 @@ type whole struct{}
 // Ticks are the first number and round ones.
 func (w whole) Ticks(low, high float64) []plot.Tick {
 	marks := []plot.Tick{{Value: 1, Label: "1"}}
-	step := max(1, round((high-low)/6))
+	step := max(1, round((high-low)/6.5))
 	for v := step; v <= high; v += step {
 		if v > 1 && (v == step && step > 2 || v > step || v-1 >= step) {
 			marks = append(marks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
