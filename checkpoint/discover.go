@@ -98,7 +98,7 @@ func (d *discovery) tensor(t *stored, _ int, unstack bool) {
 	}
 	l.view = view{parts: 1, n: l.Shape[0], k: l.Shape[1]} // as stored: a scale for the whole does not care which axis is which
 	if experts := expertsOf(module); experts != "" {
-		l.Expert, l.Bound = true, parent(experts)
+		l.Expert, l.Bound = true, experts
 	}
 	l.Group = joinKey(module)
 	d.layers = append(d.layers, l)

@@ -75,7 +75,7 @@ func joinKey(module string) string {
 	return ""
 }
 
-// expertsOf is the module that holds all experts of a block, with the number of the expert; "" for a layer that is no expert.
+// expertsOf is the module that holds all experts of a block; "" for a layer that is no expert.
 func expertsOf(module string) string {
 	parts := strings.Split(module, ".")
 	for i := len(parts) - 2; i > 0; i-- {
