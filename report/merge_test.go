@@ -42,6 +42,30 @@ func TestMergeJoinsTheSectionsOfOneModel(t *testing.T) {
 	}
 }
 
+func TestMergeTakesAMeasurementOfAnyOfTheModels(t *testing.T) {
+	all := parts()
+	for name, of := range map[string]report.Artifact{"the original": all[1].Report.Model.Input, "the converted model": *all[1].Report.Model.Output,
+		"the calibrated model": *all[2].Report.Model.Output} {
+		b := benched()
+		b.Model = report.Model{Input: of}
+		r, err := report.Merge(append(slices.Clone(all), report.Part{Name: "bench.json", Report: b}))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		r.Finish()
+		if r.Bench != b.Bench || len(r.Sources) != 4 || r.Model.Output.SHA256 != all[2].Report.Model.Output.SHA256 {
+			t.Errorf("%s: %v", name, r.Sources)
+		}
+		encode(t, r)
+	}
+	b := benched()
+	b.Model = report.Model{Input: report.Artifact{SHA256: "ab"}}
+	if _, err := report.Merge(append(all, report.Part{Name: "bench.json", Report: b})); err == nil || !strings.Contains(err.Error(), `"bench.json" is about another model`) {
+		t.Errorf("another model: %v", err)
+	}
+}
+
 func TestMergeInSteps(t *testing.T) {
 	all := parts()
 	whole := encode(t, merged())

@@ -11,7 +11,7 @@ import (
 
 // bench has the figures of what was measured.
 func bench(b *report.Bench) []figure {
-	var figures []figure
+	figures := []figure{runs(b)}
 	if len(b.Layers) > 0 {
 		var names []string
 		time, against, speedup := series{name: render.Name(b.Model.Name, 32)}, series{name: "against"}, series{name: "speedup"}
@@ -57,6 +57,25 @@ func bench(b *report.Bench) []figure {
 			chart{axis: "ms", log: true, places: names, across: "tokens × features", series: []series{float8, wide}}, table})
 	}
 	return figures
+}
+
+// runs has the times of the models as a whole.
+func runs(b *report.Bench) figure {
+	models := []*report.BenchedModel{&b.Model}
+	if b.Against != nil {
+		models = append(models, b.Against)
+	}
+	var names []string
+	time := series{name: "median"}
+	table := render.Sheet{Titles: []string{"#", "model", "median ms", "fastest ms", "slowest ms"}, Right: []bool{true, false, true, true, true}}
+	note := fmt.Sprintf("Median of %d runs.", b.Settings.Runs)
+	for i, m := range models {
+		names = append(names, render.Name(m.Name, maxName))
+		time.values = append(time.values, float64(m.Median))
+		table.Rows = append(table.Rows, []string{strconv.Itoa(i + 1), names[i], digits(float64(m.Median)), digits(float64(m.Fastest)), digits(float64(m.Slowest))})
+		note += fmt.Sprintf(" %s: %s ms.", names[i], digits(float64(m.Median)))
+	}
+	return figure{"Time of a run", note, chart{axis: "ms", zero: true, places: names, across: "model", series: []series{time}}, table}
 }
 
 func positive(f report.Float64) float64 {

@@ -294,7 +294,7 @@ func TestAllFiguresAreThere(t *testing.T) {
 	for _, want := range []string{
 		"Weights: amax of each layer", "Weights: SQNR of each layer", "Weights: saturated and flushed to zero", "Size before and after",
 		"Inputs: amax of each layer", "Inputs: amax over the steps", "Inputs: amax over the steps, all layers", "Inputs: saturated and flushed to zero", "Loss over the steps",
-		"Outputs of the layers: SQNR", "Sensitivity", "Time of each layer", "Speedup of each layer",
+		"Outputs of the layers: SQNR", "Sensitivity", "Time of a run", "Time of each layer", "Speedup of each layer",
 	} {
 		if !strings.Contains(text, "<h3>"+want+"</h3>") {
 			t.Errorf("no figure %q", want)
