@@ -102,7 +102,7 @@ const (
 	tolModelFloat32  = 1e-5 // sums in another order
 	tolModelBFloat16 = 1e-2 // every value between the layers rounded to 8 bits
 	tolModelFloat8   = 0.12
-	tolModelExact    = 1e-2 // where sums are in float32 on both
+	tolModelExact    = 3e-2 // where sums are in float32 on both; without such a value at all it is tolModelFloat32
 
 	tolFarther         = 1.35 // of float8's distance from the original: the GPU's by the processor's
 	tolFartherBFloat16 = 2
@@ -289,6 +289,7 @@ func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, o
 	}()
 	settle(t, inputs[1], variables, want, got)
 	first := map[int]*runtime.Result{}
+	nearest := math.Inf(1)
 	for round := range 3 {
 		for i, in := range inputs {
 			g, err := got.Run(t.Context(), in)
@@ -318,12 +319,16 @@ func agree(t *testing.T, b *Backend, m *graph.Model, original runtime.Session, o
 			for name := range w.Values {
 				d := distance(t, g.Values[name].Tensor, w.Values[name].Tensor)
 				t.Logf("inputs %d: %s: %.3g", i, name, d)
+				nearest = min(nearest, d)
 				if !(d <= tol) {
 					t.Errorf("inputs %d: %s: ‖got − want‖/‖want‖ is %.3g, want at most %.3g", i, name, d, tol)
 				}
 			}
 			seen(t, g.Layers, w.Layers, 3*tol)
 		}
+	}
+	if tol == tolModelExact && nearest > tolModelFloat32 {
+		t.Errorf("no inputs gave what the processor gives: the nearest are off by %.3g", nearest)
 	}
 	for _, p := range got.(runtime.Placer).Placements() {
 		t.Logf("node %q (%s): %s: %s", p.Node, p.Op, p.Where, p.Why)
@@ -446,9 +451,11 @@ func TestGPUProfile(t *testing.T) {
 	}
 }
 
-// Tolerances of calibrated state: the part of amaxes and scales that lies within 1e-2 of the processor's, and the largest difference.
+// Tolerances of calibrated state: the part of amaxes and scales that lies within 1e-2 of the processor's, and the largest difference. One
+// value that rounds to the next code moves the amaxes of the layers after it a little, their scales follow, and with another scale all
+// codes are others: what differs at all ends as far off as float8's own noise, here as between any two engines.
 const (
-	tolStateExact, tolStateExactLargest = 0.95, 3e-2
+	tolStateExact, tolStateExactLargest = 0.95, 5e-2
 	tolStateFast, tolStateFastLargest   = 0.90, 6e-2
 )
 
