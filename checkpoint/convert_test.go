@@ -308,6 +308,24 @@ func TestDevicesThatShareALayer(t *testing.T) {
 	}
 }
 
+// TestLayersThatAreJoinedOnDisk end at a block's end, each of them.
+func TestLayersThatAreJoinedOnDisk(t *testing.T) {
+	t.Parallel()
+	for head, want := range map[int64]string{64: "", 32: "it joins several layers, and the 64 outputs of one do not fill blocks of 128"} {
+		in := filepath.Join(t.TempDir(), "in")
+		saveFolder(t, in, `{"model_type":"phi3","num_attention_heads":4,"num_key_value_heads":2}`,
+			[]safetensors.Tensor{made("l.self_attn.qkv_proj.weight", tensor.BFloat16, tensor.Shape{8 * head, 128}, noise(1))})
+		c, err := NewConversion(open(t, in), Options{Layout: find(t, "fp8"), Weights: layout.PerBlock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := reasonOf(t, c, "l.self_attn.qkv_proj")
+		if want == "" && r != nil || want != "" && (r == nil || !strings.Contains(r.Sentence, want)) {
+			t.Errorf("heads of %d: %+v, want %s", head, r, want)
+		}
+	}
+}
+
 // TestStaticScales are shared by layers that read one input.
 func TestStaticScales(t *testing.T) {
 	t.Parallel()

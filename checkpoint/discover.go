@@ -101,7 +101,35 @@ func (d *discovery) tensor(t *stored, _ int, unstack bool) {
 		l.Expert, l.Bound = true, experts
 	}
 	l.Group = joinKey(module)
+	d.heads(l)
 	d.layers = append(d.layers, l)
+}
+
+// heads finds what config.json says of the parts of an attention layer, and the halves of a joined one.
+func (d *discovery) heads(l *Layer) {
+	name := last(l.Module)
+	if slices.Contains(joinedGate, name) && l.N%2 == 0 {
+		l.Splits = []int64{l.N / 2, l.N / 2}
+		return
+	}
+	if d.s.Config == nil {
+		return
+	}
+	c := d.s.Config.text()
+	heads, kv := c.Int("num_attention_heads"), c.Int("num_key_value_heads")
+	if kv == 0 {
+		kv = heads
+	}
+	if name == "k_proj" || name == "v_proj" {
+		l.Heads = kv
+		return
+	}
+	if !slices.Contains(joinedAttention, name) || heads <= 0 || kv <= 0 {
+		return
+	}
+	if each := l.N / (heads + 2*kv); each*(heads+2*kv) == l.N {
+		l.Splits = []int64{each * heads, each * kv, each * kv}
+	}
 }
 
 // conv1D recognizes a weight that is stored as [K, N]: by family, and without a config by names, and a bias that has as many elements as the

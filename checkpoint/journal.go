@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -53,8 +54,8 @@ func openJournal(dir string, rank int, job string) (*journal, error) {
 		return nil, err
 	}
 	j := &journal{f}
-	if err := f.Truncate(int64(whole)); err == nil {
-		_, err = f.Seek(int64(whole), 0)
+	if err = f.Truncate(int64(whole)); err == nil {
+		_, err = f.Seek(int64(whole), io.SeekStart)
 	}
 	if err == nil && whole == 0 {
 		err = j.add(entry{Job: job})

@@ -102,22 +102,29 @@ func TestKilledRunsGoOn(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			var once sync.Mutex
-			dead := false
+			ended := make(chan struct{})
 			if again < 3 { // the fourth time it may end
-				timer := time.AfterFunc(time.Duration(r.Int64N(int64(2*lasts)))+5*time.Millisecond, func() {
-					once.Lock()
-					defer once.Unlock()
-					if !dead {
-						cmd.Process.Kill()
+				wait := time.Duration(r.Int64N(int64(3 * lasts / 2)))
+				go func() { // begins to count when the work begins
+					for {
+						if _, err := os.Stat(Leftover(out)); err == nil {
+							break
+						}
+						select {
+						case <-ended:
+							return
+						case <-time.After(time.Millisecond):
+						}
 					}
-				})
-				defer timer.Stop()
+					select {
+					case <-ended:
+					case <-time.After(wait):
+						cmd.Process.Kill() // if it ends meanwhile, this is an error and no harm: it is waited for below
+					}
+				}()
 			}
 			err := cmd.Wait()
-			once.Lock()
-			dead = true
-			once.Unlock()
+			close(ended)
 			if err == nil {
 				break
 			}
@@ -146,7 +153,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d runs that went on", killed, resumed)
-	if killed < kills || resumed == 0 {
+	if killed < kills || resumed == 0 && !testing.Short() {
 		t.Errorf("%d kills and %d runs that went on, want %d and some: the machine is too slow or too fast for this test", killed, resumed, kills)
 	}
 }
@@ -190,7 +197,6 @@ func TestGoingOnWantsTheSameJob(t *testing.T) {
 // together is the processes of a job inside this one.
 type together struct {
 	rank, size int
-	meet       *sync.WaitGroup
 	barrier    *barrier
 }
 

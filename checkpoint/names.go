@@ -65,6 +65,12 @@ var joined = [][]string{
 	{"q_a_proj", "kv_a_proj_with_mqa"}, {"in_proj_qkv", "in_proj_z"}, {"in_proj_b", "in_proj_a"},
 }
 
+// Layers that a checkpoint holds joined, by the last parts of their names.
+var (
+	joinedAttention = []string{"qkv_proj", "query_key_value", "Wqkv", "wqkv", "W_pack", "qkv", "c_attn"}
+	joinedGate      = []string{"gate_up_proj", "w13", "gate_and_up_proj"}
+)
+
 // joinKey names the group of layers that a module would be joined with, "" for none.
 func joinKey(module string) string {
 	for _, set := range joined {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fp8rewrite/fp8rewrite/checkpoint/layout"
 	"github.com/fp8rewrite/fp8rewrite/float8"
+	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
 	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/safetensors"
 	"github.com/fp8rewrite/fp8rewrite/scaling"
@@ -48,7 +49,12 @@ type weight struct {
 
 // NewRestoration finds the float8 weights of src and their scales, by the tensors that stand beside them. dtype is float32, float16 or
 // bfloat16; Undefined takes the one that config.json names, or bfloat16.
-func NewRestoration(src *Source, dtype tensor.DType) (*Restoration, error) {
+func NewRestoration(src *Source, dtype tensor.DType) (r *Restoration, err error) {
+	err = mapfile.Guard(func() error { r, err = newRestoration(src, dtype); return err })
+	return r, err
+}
+
+func newRestoration(src *Source, dtype tensor.DType) (*Restoration, error) {
 	r := &Restoration{src: src, DType: dtype, byName: map[string]*weight{}, dropped: map[string]bool{}}
 	if dtype == tensor.Undefined {
 		r.DType = src.dtype()

@@ -130,11 +130,15 @@ func (s *Source) Close() error {
 // list is the files of the folder, sorted. Links are followed to files, as download caches make them; a link to a folder could lead out or around.
 func (s *Source) list() ([]string, error) {
 	var files []string
-	err := filepath.WalkDir(s.Path, func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(s.Path) // the folder itself may be a link
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(s.Path, path)
+		rel, err := filepath.Rel(root, path)
 		if err != nil || rel == "." {
 			return err
 		}

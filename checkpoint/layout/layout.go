@@ -55,6 +55,10 @@ type Linear struct {
 	Conv1D      bool // stored as [K, N]
 	Fused       bool // engines join the layer with its siblings into one product
 	Expert      bool // of a mixture of experts
+	// Splits are the outputs of the layers that were joined on disk, which engines take apart again; nil for a layer that was not.
+	Splits []int64
+	// Heads is the number of heads of keys or values that the layer makes; 0 where it makes none, or it is not known. Devices beyond it get copies.
+	Heads int64
 }
 
 // Values are the numbers of one layer. Dequant has the scales of the matrices one after the other, rows of scales within a matrix.

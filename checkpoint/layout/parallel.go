@@ -15,6 +15,14 @@ var (
 
 func last(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
 
+// share is the number of outputs that one device gets of n.
+func share(l Linear, n, tp int64) int64 {
+	if l.Heads > 0 && l.Heads < tp { // each gets a copy of one head
+		tp = l.Heads
+	}
+	return n / tp
+}
+
 // refuseBlocks says why an engine would not read block scales of a layer. Engines join fused layers, so each must end at a block's end; and a
 // device's share must too.
 func refuseBlocks(l Linear, tp int64) string {
@@ -22,17 +30,28 @@ func refuseBlocks(l Linear, tp int64) string {
 	if l.Fused && l.N%Block != 0 {
 		return fmt.Sprintf("it is joined with its siblings, and its %d outputs do not fill blocks of %d", l.N, Block)
 	}
+	for _, n := range l.Splits {
+		if n%Block != 0 {
+			return fmt.Sprintf("it joins several layers, and the %d outputs of one do not fill blocks of %d", n, Block)
+		}
+	}
 	if tp <= 1 || whole[name] {
 		return ""
 	}
 	if byInput[name] {
-		if share := l.K / tp; share%Block != 0 {
-			return fmt.Sprintf("with %d devices each gets %d of its inputs, which do not fill blocks of %d", tp, share, Block)
+		if n := l.K / tp; n%Block != 0 {
+			return fmt.Sprintf("with %d devices each gets %d of its inputs, which do not fill blocks of %d", tp, n, Block)
 		}
 		return ""
 	}
-	if share := l.N / tp; share%Block != 0 {
-		return fmt.Sprintf("with %d devices each gets %d of its outputs, which do not fill blocks of %d", tp, share, Block)
+	parts := l.Splits
+	if len(parts) == 0 {
+		parts = []int64{l.N}
+	}
+	for _, p := range parts {
+		if n := share(l, p, tp); n%Block != 0 {
+			return fmt.Sprintf("with %d devices each gets %d of its outputs, which do not fill blocks of %d", tp, n, Block)
+		}
 	}
 	return ""
 }
@@ -44,7 +63,7 @@ func refuseShare(l Linear, tp int64) string {
 	case tp <= 1 || whole[name]:
 	case byInput[name] && l.K%tp != 0:
 		return fmt.Sprintf("its %d inputs do not divide among %d devices", l.K, tp)
-	case !byInput[name] && l.N%tp != 0:
+	case !byInput[name] && l.N%min(tp, max(l.Heads, 1)) != 0, !byInput[name] && l.Heads == 0 && l.N%tp != 0:
 		return fmt.Sprintf("its %d outputs do not divide among %d devices", l.N, tp)
 	}
 	return ""
