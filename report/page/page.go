@@ -148,11 +148,12 @@ func (p *page) figure(f *figure) error {
 		}
 		p.f("%s", drawn)
 	}
+	p.f("<figcaption>\n")
 	if f.note != "" {
-		p.f("<figcaption>%s</figcaption>\n", escape(f.note))
+		p.f("<p>%s</p>\n", escape(f.note))
 	}
 	p.table(&f.table, "Table: "+f.title, false)
-	p.f("</figure>\n")
+	p.f("</figcaption>\n</figure>\n")
 	return nil
 }
 
