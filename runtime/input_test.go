@@ -12,7 +12,9 @@ import (
 
 // twoInputs reads x float32[rows,3], y float32[rows,?] and d float32[2], which has a default.
 func twoInputs(ir int64) *graph.Model {
-	typ := func(dims ...graph.Dim) *graph.Type { return &graph.Type{DType: tensor.Float32, HasShape: true, Shape: dims} }
+	typ := func(dims ...graph.Dim) *graph.Type {
+		return &graph.Type{DType: tensor.Float32, HasShape: true, Shape: dims}
+	}
 	rows := graph.Dim{Value: -1, Param: "rows"}
 	return &graph.Model{IRVersion: ir, Graph: &graph.Graph{
 		Inputs: []*graph.Value{{Name: "x", Type: typ(rows, graph.Dim{Value: 3})}, {Name: "y", Type: typ(rows, graph.Dim{Value: -1})},
