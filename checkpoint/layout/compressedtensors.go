@@ -20,7 +20,10 @@ func (compressedTensors) Settle(r Request) (Scheme, error) {
 		have = []Granularity{PerTensor, PerChannel, PerBlock}
 	}
 	g, err := pick("compressed-tensors", r.Weights, have...)
-	return Scheme{Weights: g, Static: r.Inputs && g == PerTensor}, err
+	if err != nil {
+		return Scheme{}, err
+	}
+	return settled("compressed-tensors", r, Scheme{Weights: g, Static: r.Inputs && g != PerBlock})
 }
 
 func (compressedTensors) Stacks() bool { return false }

@@ -13,7 +13,10 @@ func (deepSeek) Settle(r Request) (Scheme, error) {
 		return Scheme{}, err
 	}
 	g, err := pick("deepseek", r.Weights, PerBlock)
-	return Scheme{Weights: g}, err
+	if err != nil {
+		return Scheme{}, err
+	}
+	return settled("deepseek", r, Scheme{Weights: g})
 }
 
 func (deepSeek) Stacks() bool { return false }

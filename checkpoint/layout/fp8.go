@@ -15,7 +15,10 @@ func (fp8) Settle(r Request) (Scheme, error) {
 		return Scheme{}, err
 	}
 	g, err := pick("fp8", r.Weights, PerTensor, PerBlock)
-	return Scheme{Weights: g, Static: r.Inputs && g == PerTensor}, err
+	if err != nil {
+		return Scheme{}, err
+	}
+	return settled("fp8", r, Scheme{Weights: g, Static: r.Inputs && g == PerTensor})
 }
 
 func (fp8) Stacks() bool { return false }
@@ -80,7 +83,10 @@ func (fp8Transformers) Settle(r Request) (Scheme, error) {
 		return Scheme{}, err
 	}
 	g, err := pick("fp8-transformers", r.Weights, PerTensor, PerBlock)
-	return Scheme{Weights: g, Static: r.Inputs && g == PerTensor}, err
+	if err != nil {
+		return Scheme{}, err
+	}
+	return settled("fp8-transformers", r, Scheme{Weights: g, Static: r.Inputs && g == PerTensor})
 }
 
 func (fp8Transformers) Stacks() bool { return true }

@@ -142,6 +142,14 @@ func pick(name string, want Granularity, have ...Granularity) (Granularity, erro
 	return "", fmt.Errorf("layout %s: weight scales per %s: its loader reads scales per %s", name, want, strings.Join(texts, " or "))
 }
 
+// settled is the scheme, or the error of scales for activations that it has no place for.
+func settled(name string, r Request, s Scheme) (Scheme, error) {
+	if r.Inputs && !s.Static {
+		return s, fmt.Errorf("layout %s: weight scales per %s go with activations that are scaled while the model runs, and stored scales were given", name, s.Weights)
+	}
+	return s, nil
+}
+
 // needsFolder refuses a layout that lives in config.json for a single file.
 func needsFolder(name string, r Request) error {
 	if r.Folder {

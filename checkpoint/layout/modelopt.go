@@ -25,7 +25,10 @@ func (modelOpt) Settle(r Request) (Scheme, error) {
 		return Scheme{}, errNoInputs{}
 	}
 	g, err := pick("modelopt", r.Weights, have...)
-	return Scheme{Weights: g, Static: g == PerTensor}, err
+	if err != nil {
+		return Scheme{}, err
+	}
+	return settled("modelopt", r, Scheme{Weights: g, Static: g == PerTensor})
 }
 
 // errNoInputs says that static scales are missing.

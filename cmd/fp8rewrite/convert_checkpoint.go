@@ -330,6 +330,8 @@ func (o *convertOptions) explainConversion(in string, err error) error {
 		return hint(err, "--layout float8-linear, or --exclude the layer")
 	case errors.As(err, &refused) && strings.Contains(refused.Why, "calibration"):
 		return hint(err, "--exclude layers that were not calibrated, or leave --input-scales out for scales that the engine finds while it runs")
+	case strings.Contains(err.Error(), "stored scales were given"):
+		return hint(err, "--scales tensor, or leave --input-scales out")
 	case strings.Contains(err.Error(), "none are at hand"):
 		return hint(err, "--input-scales CALIBRATED.onnx, or --scales channel")
 	case strings.Contains(err.Error(), "config.json"):
