@@ -46,13 +46,15 @@ type stored struct {
 	shard int
 }
 
-// IsCheckpoint reports whether path is what Open reads, by its name and kind alone.
+// IsCheckpoint reports whether path is what Open reads, by its name alone, or for a folder by the names of the files in it.
 func IsCheckpoint(path string) bool {
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		return true
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return strings.HasSuffix(strings.ToLower(path), suffix)
 	}
-	return strings.HasSuffix(strings.ToLower(path), suffix)
+	list, err := os.ReadDir(path)
+	return err == nil && slices.ContainsFunc(list, func(e fs.DirEntry) bool {
+		return strings.HasSuffix(e.Name(), suffix) || strings.HasSuffix(e.Name(), safetensors.IndexSuffix) || e.Name() == configFile
+	})
 }
 
 // Open opens the .safetensors file, or the folder, at path. A folder has an index, or one file of tensors. Of the rest of a folder, hidden files

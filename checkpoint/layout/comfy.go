@@ -51,5 +51,8 @@ func (comfy) Edits(f Folder, _ Scheme) (Edits, error) {
 		b.WriteString(`:{"format":"float8_e4m3fn"}`)
 	}
 	b.WriteString(`}}`)
-	return Edits{Metadata: map[string]string{"_quantization_metadata": b.String()}}, nil
+	// ComfyUI does not look at config.json. What does is told that the codes are not the weights.
+	return Edits{Metadata: map[string]string{"_quantization_metadata": b.String()}, Config: struct {
+		Method string `json:"quant_method"`
+	}{"comfy"}}, nil
 }

@@ -58,7 +58,7 @@ func (float8Linear) Edits(f Folder, s Scheme) (Edits, error) {
 	if len(f.Quantized) == 0 {
 		return Edits{}, nil
 	}
-	// No loader knows this method by name. It stands there so that none takes the codes for weights.
+	// No loader knows this method by name. It stands there to tell readers, and restore, that the codes are not the weights.
 	return Edits{Metadata: map[string]string{MetadataLayout: "float8-linear"}, Config: struct {
 		Method string `json:"quant_method"`
 	}{"float8-linear"}}, nil

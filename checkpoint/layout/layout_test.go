@@ -32,7 +32,7 @@ func TestSpelling(t *testing.T) {
 		{"modelopt", Request{}, "m.weight_scale[256]", `{"quant_algo":"FP8_PER_CHANNEL_PER_TOKEN","quant_method":"modelopt","ignore":["lm_head"],"kv_cache_scheme":null,"producer":{"name":"fp8rewrite","version":"9"}}`},
 		{"modelopt", Request{Inputs: true}, "m.weight_scale[] m.input_scale[]", `"quant_algo":"FP8"`},
 		{"modelopt", Request{Weights: PerBlock}, "m.weight_scale[2,1,3,1]", `"quant_algo":"FP8_PB_WO"`},
-		{"comfy", Request{Inputs: true}, "m.weight_scale[] m.input_scale[]", `null`},
+		{"comfy", Request{Inputs: true}, "m.weight_scale[] m.input_scale[]", `{"quant_method":"comfy"}`},
 		{"deepseek", Request{}, "m.weight_scale_inv[2,3]", `{"quant_method":"fp8","fmt":"e4m3","activation_scheme":"dynamic","weight_block_size":[128,128],"ignored_layers":["lm_head"],"modules_to_not_convert":["lm_head"]}`},
 	} {
 		l, err := Find(c.layout)
