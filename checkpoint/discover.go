@@ -203,7 +203,7 @@ func (d *discovery) stack(l *Layer, unstack bool) {
 		for h, half := range halves {
 			one := *l
 			one.Module = fmt.Sprintf("%s.%d.%s", parent(t.Name), i, half)
-			one.Op, one.Stacked, one.Conv1D, one.Parts, one.N = "Experts", false, false, 1, n
+			one.Op, one.Stacked, one.Conv1D, one.Turned, one.Parts, one.N = "Experts", false, false, transposed, 1, n
 			one.Group = joinKey(one.Module)
 			from := int64(h) * n
 			one.view = view{offset: i*rows*columns + from*columns, parts: 1, n: n, k: l.K}

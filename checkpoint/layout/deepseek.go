@@ -24,6 +24,9 @@ func (deepSeek) Shares() bool { return false }
 
 func (deepSeek) Refuse(l Linear, s Scheme, tp int64) string {
 	why := refuseEngine(l, s, tp)
+	if why == "" && l.Turned { // transformers
+		why = "it is an expert of a family whose experts are stacked as [K, N], and the loader finds no others"
+	}
 	if why == "" { // transformers, where it dequantizes
 		why = refuseUneven(l)
 	}
