@@ -33,6 +33,8 @@ var outside = []struct {
 	{"github.com/rogpeppe/go-internal", []string{"cmd/fp8rewrite"}},
 	{"github.com/olekukonko/tablewriter", []string{"report/render"}},
 	{"github.com/mmcloughlin/avo", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec"}},
+	{"gonum.org/v1/plot", []string{"report/page"}},
+	{"go.yaml.in/yaml/v3", []string{"policy"}},
 	{"gorgonia.org/cu", []string{"runtime/cuda/driver/cu"}},
 	{"golang.org/x/sys", []string{"float8", "runtime/cpu/gemm", "runtime/cpu/vec", "internal/dynlib"}},
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver/cu"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/program"
@@ -99,7 +100,7 @@ func (b *Backend) start(found driver.Found) (err error) {
 	if err := found.Err(); err != nil {
 		return err
 	}
-	if b.api, err = found.Driver(); err != nil {
+	if b.api, err = cu.Choose(found); err != nil {
 		return err
 	}
 	if b.lt, err = lt.Open(found.CUBLASLt); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
+	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver/cu"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
 )
@@ -54,7 +55,7 @@ func Look() Found {
 	for _, l := range []driver.Library{libraries.CUDA, libraries.CUBLASLt} {
 		f.Libraries = append(f.Libraries, library(l))
 	}
-	api, err := libraries.Driver()
+	api, err := cu.Choose(libraries)
 	if err != nil {
 		f.Libraries[0].Err = err
 		f.Err = err
