@@ -152,6 +152,9 @@ func (r *Restoration) read(w *weight, blocks [][2]int64) error {
 	for _, n := range w.Shape[:axes-2] {
 		w.parts *= n
 	}
+	if w.Elements() == 0 { // one extent may be as large as it likes
+		w.parts, w.n, w.k = 0, 0, 0
+	}
 	module, isWeight := strings.CutSuffix(w.Name, ".weight")
 	w.module = module
 	if s, amax, ok, err := r.state(module); ok || err != nil {
@@ -269,10 +272,12 @@ func (w *weight) fit(shape tensor.Shape, v []float32, blocks [][2]int64) error {
 	if len(shape) == 4 && shape[1] == 1 && shape[3] == 1 { // blocks as ModelOpt writes them
 		shape = tensor.Shape{shape[0], shape[2]}
 	}
-	if int64(len(v))%w.parts != 0 || len(v) == 0 {
-		if len(v) != 1 {
-			return wrong
-		}
+	if w.parts == 0 {
+		w.rows, w.columns = 1, 1
+		return nil
+	}
+	if len(v) == 0 || int64(len(v))%w.parts != 0 && len(v) != 1 {
+		return wrong
 	}
 	if len(v) == 1 {
 		w.scales, w.rows, w.columns, w.blockN, w.blockK = slices.Repeat(v, int(w.parts)), 1, 1, w.n, w.k

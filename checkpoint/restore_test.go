@@ -1,10 +1,12 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -190,4 +192,44 @@ func TestStackedExperts(t *testing.T) {
 			t.Errorf("%s differs between the two orders", name)
 		}
 	}
+}
+
+// FuzzFiles opens whatever it is given and plans both ways, without a panic and without taking memory that a file does not hold.
+func FuzzFiles(f *testing.F) {
+	seed := func(tensors ...safetensors.Tensor) {
+		var b bytes.Buffer
+		if _, err := safetensors.Write(&b, tensors, nil); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	one := func(int) float32 { return 1 }
+	seed(codesOf("m.weight", 4, 6), made("m.weight_scale", tensor.Float32, tensor.Shape{4, 1}, one))
+	seed(codesOf("m.weight", 1<<40, 0), made("m.weight_scale", tensor.Float32, tensor.Shape{}, one))
+	seed(codesOf("experts.gate_up_proj", 1<<40, 0, 4), made("experts.gate_up_proj_scale_inv", tensor.Float32, tensor.Shape{1}, one))
+	seed(codesOf("m.weight", 4, 4), made("m.fp8_scale_weight", tensor.Float32, tensor.Shape{1}, one), made("m.fp8_amax_weight", tensor.Float32, tensor.Shape{1}, one))
+	seed(made("m.weight", tensor.Float32, tensor.Shape{3, 5}, one), made("experts.gate_up_proj", tensor.BFloat16, tensor.Shape{2, 4, 3}, one))
+	seed(made("m.weight", tensor.Float32, tensor.Shape{0, 1 << 40}, one), made("experts.down_proj", tensor.BFloat16, tensor.Shape{1 << 40, 0, 3}, one))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "in.safetensors")
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		src, err := Open(path)
+		if err != nil {
+			return
+		}
+		defer src.Close()
+		out := filepath.Join(t.TempDir(), "out.safetensors")
+		if r, err := NewRestoration(src, tensor.BFloat16); err == nil {
+			r.Run(context.Background(), out, RunOptions{Workers: 1})
+			r.Rows(true)
+		}
+		for _, name := range []string{"float8-linear", "comfy"} {
+			if c, err := NewConversion(src, Options{Layout: find(t, name)}); err == nil {
+				c.Run(context.Background(), out+name, RunOptions{Workers: 1})
+				c.Rows()
+			}
+		}
+	})
 }
