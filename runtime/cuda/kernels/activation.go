@@ -11,7 +11,7 @@ type Act string
 
 // The activations. SiLUMul and Add take two operands.
 const (
-	SiLUMul  Act = "silu_mul"  // a/(1+exp(-a))·b
+	SiLUMul  Act = "silu_mul"  // a/(1+exp(-a))·b, the first factor rounded to the type, as the operator before the product leaves it
 	SiLU     Act = "silu"      // a/(1+exp(-a))
 	GELUErf  Act = "gelu_erf"  // a·(1+erf(a/√2))/2
 	GELUTanh Act = "gelu_tanh" // a·(1+tanh(√(2/π)·(a+0.044715·a³)))/2

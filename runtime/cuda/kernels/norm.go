@@ -16,7 +16,8 @@ type Norm struct {
 }
 
 // Normalize computes y = (h - mean)/sqrt(var + epsilon)·weight + bias of h = x + residual, rounded to its type; without Center the mean
-// is 0 and the variance the mean square.
+// is 0 and the variance the mean square. The weight and the bias are rounded to the type. Without Center so is what the weight scales, as in
+// ONNX's RMSNormalization and in the models of Hugging Face; with it only the result is, as in PyTorch and ONNX Runtime.
 func (s *Set) Normalize(n Norm, stream driver.Stream) error {
 	kernel := "rms_norm"
 	if n.Center {

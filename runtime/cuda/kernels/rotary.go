@@ -23,7 +23,7 @@ type Rotary struct {
 	Start                        int64
 }
 
-// Rotate computes it. X and Y may be the same.
+// Rotate computes it: products of values and table entries, both of type T, each rounded to T before they are added. X and Y may be the same.
 func (s *Set) Rotate(r Rotary, stream driver.Stream) error {
 	if r.T != F32 && r.T != BF16 {
 		return &TypeError{"rotary", "input", r.T}

@@ -49,7 +49,14 @@ func TestNorms(t *testing.T) {
 								v += (float64(x) - mean) * (float64(x) - mean) / float64(cols)
 							}
 							for i, x := range row {
-								want[r*cols+int64(i)] = (float64(x)-mean)/math.Sqrt(v+epsilon)*float64(wv[i]) + float64(bv[i])
+								y := (float64(x) - mean) / math.Sqrt(v+epsilon)
+								if !center {
+									y = held(typ, y)
+								}
+								if y *= held(typ, float64(wv[i])); !center {
+									y = held(typ, y)
+								}
+								want[r*cols+int64(i)] = y + float64(bv[i])
 							}
 						}
 						y := g.read(typ, n.Y, rows*cols)
@@ -83,6 +90,14 @@ func TestNorms(t *testing.T) {
 	})
 }
 
+// held is what a type holds of x; of float32 it is x, whose rounding counts for nothing.
+func held(typ Type, x float64) float64 {
+	if typ == F32 {
+		return x
+	}
+	return float64(values(typ, bits(typ, []float32{float32(x)}))[0])
+}
+
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func geluErf(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }
@@ -92,13 +107,13 @@ func geluTanh(x float64) float64 {
 }
 
 func TestActivations(t *testing.T) {
-	reference := map[Act]func(a, b float64) float64{
-		SiLUMul:  func(a, b float64) float64 { return a * sigmoid(a) * b },
-		SiLU:     func(a, _ float64) float64 { return a * sigmoid(a) },
-		GELUErf:  func(a, _ float64) float64 { return geluErf(a) },
-		GELUTanh: func(a, _ float64) float64 { return geluTanh(a) },
-		ReLU:     func(a, _ float64) float64 { return max(a, 0) },
-		Add:      func(a, b float64) float64 { return a + b },
+	reference := map[Act]func(typ Type, a, b float64) float64{
+		SiLUMul:  func(typ Type, a, b float64) float64 { return held(typ, a*sigmoid(a)) * b },
+		SiLU:     func(_ Type, a, _ float64) float64 { return a * sigmoid(a) },
+		GELUErf:  func(_ Type, a, _ float64) float64 { return geluErf(a) },
+		GELUTanh: func(_ Type, a, _ float64) float64 { return geluTanh(a) },
+		ReLU:     func(_ Type, a, _ float64) float64 { return max(a, 0) },
+		Add:      func(_ Type, a, b float64) float64 { return a + b },
 	}
 	onGPU(t, func(g *gpu) {
 		for act, f := range reference {
@@ -118,7 +133,7 @@ func TestActivations(t *testing.T) {
 					want := make([]float64, rows*cols)
 					for i := range want {
 						at := int64(i)/cols*2*cols + int64(i)%cols
-						want[i] = f(float64(v[at]), float64(v[at+cols]))
+						want[i] = f(typ, float64(v[at]), float64(v[at+cols]))
 					}
 					y := g.read(typ, a.Y, rows*cols)
 					g.near(what, y, want, tolerance(typ))
@@ -149,7 +164,7 @@ func TestActivations(t *testing.T) {
 				}
 				g.must(g.Activate(a, 0))
 				for i, x := range g.read(typ, y, int64(len(v))) {
-					w := f(float64(v[i]), 0)
+					w := f(typ, float64(v[i]), 0)
 					if math.Abs(float64(x)-w) > 0.01*math.Abs(w)+1e-12 || (x != x) != (w != w) {
 						g.Errorf("%s %v of %g: %g, want %g", act, typ, v[i], x, w)
 					}
@@ -360,8 +375,9 @@ func TestRotary(t *testing.T) {
 								if full {
 									tl, th = at(b, q)*ld+lo, at(b, q)*ld+hi
 								}
-								out[lo] = float64(in[lo])*float64(cv[tl]) - float64(in[hi])*float64(sv[tl])
-								out[hi] = float64(in[hi])*float64(cv[th]) + float64(in[lo])*float64(sv[th])
+								times := func(x, table float32) float64 { return held(typ, float64(x)*held(typ, float64(table))) }
+								out[lo] = times(in[lo], cv[tl]) - times(in[hi], sv[tl])
+								out[hi] = times(in[hi], cv[th]) + times(in[lo], sv[th])
 							}
 						}
 					}

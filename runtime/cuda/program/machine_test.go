@@ -198,7 +198,7 @@ func (m *machine) Activate(a kernels.Activation, _ driver.Stream) error {
 		}
 		switch a.Act {
 		case kernels.SiLUMul:
-			return evaluate(kernels.OpSiLU, x, 0) * z
+			return narrow(a.T, evaluate(kernels.OpSiLU, x, 0)) * z
 		case kernels.SiLU:
 			return evaluate(kernels.OpSiLU, x, 0)
 		case kernels.GELUErf:
@@ -362,11 +362,18 @@ func (m *machine) Normalize(n kernels.Norm, _ driver.Stream) error {
 			inv = 1 / math.Sqrt(q/float64(n.Cols)+float64(n.Epsilon))
 		}
 		v := (h[c] - mean) * inv
+		between := func() {
+			if !n.Center && n.T != kernels.F32 {
+				v = float64(narrow(n.T, float32(v)))
+			}
+		}
 		if n.Weight != 0 {
-			v *= float64(m.get(n.WeightType, n.Weight, c))
+			between()
+			v *= float64(narrow(n.T, m.get(n.WeightType, n.Weight, c)))
 		}
 		if n.Bias != 0 {
-			v += float64(m.get(n.BiasType, n.Bias, c))
+			between()
+			v += float64(narrow(n.T, m.get(n.BiasType, n.Bias, c)))
 		}
 		return float32(v)
 	})
@@ -467,10 +474,10 @@ func (m *machine) Rotate(r kernels.Rotary, _ driver.Stream) error {
 					if r.Interleaved {
 						p, q = 2*j, 2*j+1
 					}
-					cos, sin := m.get(r.TableType, r.Cos, at*ld+j), m.get(r.TableType, r.Sin, at*ld+j)
+					cos, sin := narrow(r.T, m.get(r.TableType, r.Cos, at*ld+j)), narrow(r.T, m.get(r.TableType, r.Sin, at*ld+j))
 					u, v := m.get(r.T, r.X, x+p), m.get(r.T, r.X, x+q)
-					m.put(r.T, r.Y, y+p, u*cos-v*sin)
-					m.put(r.T, r.Y, y+q, v*cos+u*sin)
+					m.put(r.T, r.Y, y+p, narrow(r.T, u*cos)-narrow(r.T, v*sin))
+					m.put(r.T, r.Y, y+q, narrow(r.T, v*cos)+narrow(r.T, u*sin))
 				}
 			}
 		}

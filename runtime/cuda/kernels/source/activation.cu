@@ -5,7 +5,8 @@
 //   silu      y = a/(1+exp(-a))              gelu_tanh  y = a/(1+exp(-2u)), u = √(2/π)·(a+0.044715·a³)
 //   add       y = a + b                      relu       y = max(a, 0), NaN kept
 //
-// codes and amax are those of y as its type holds it. gelu_tanh is a·(1+tanh u)/2 written without the cancellation.
+// silu_mul is two operators, and rounds the first one's result to the type too. codes and amax are those of y as its type holds it.
+// gelu_tanh is a·(1+tanh u)/2 written without the cancellation.
 // Layout: rows of cols elements; a and b in rows of aLd and bLd (both halves of one joint projection), y of cols, codes of codeLd.
 // Launch: blocks of 256 threads, 8 elements a thread a turn.
 // Bytes moved: read a (and b), write what is wanted of y, codes. silu_mul of 8192×11008 bfloat16 to codes: 451 MB.
@@ -29,27 +30,29 @@ template <bool FAST> DEV float sigmoidTimes(float v, float u) {
 
 struct SiLUMul {
     static const bool two = true;
-    template <bool F> static INL float of(float a, float b) { return sigmoidTimes<F>(a, a) * b; }
+    template <class T> static INL float of(float a, float b) { return __fmul_rn(rounded<T>(sigmoidTimes<Fast<T>::yes>(a, a)), b); }
 };
 struct SiLU {
     static const bool two = false;
-    template <bool F> static INL float of(float a, float) { return sigmoidTimes<F>(a, a); }
+    template <class T> static INL float of(float a, float) { return sigmoidTimes<Fast<T>::yes>(a, a); }
 };
 struct GELUErf {
     static const bool two = false;
-    template <bool F> static INL float of(float a, float) { return 0.5f * a * (1.f + erff(a * 0.70710678118654752f)); }
+    template <class T> static INL float of(float a, float) { return 0.5f * a * (1.f + erff(a * 0.70710678118654752f)); }
 };
 struct GELUTanh {
     static const bool two = false;
-    template <bool F> static INL float of(float a, float) { return sigmoidTimes<F>(a, 1.5957691216057308f * (a + 0.044715f * a * a * a)); }
+    template <class T> static INL float of(float a, float) {
+        return sigmoidTimes<Fast<T>::yes>(a, 1.5957691216057308f * (a + 0.044715f * a * a * a));
+    }
 };
 struct ReLU {
     static const bool two = false;
-    template <bool F> static INL float of(float a, float) { return a < 0.f ? 0.f : a; }
+    template <class T> static INL float of(float a, float) { return a < 0.f ? 0.f : a; }
 };
 struct Add {
     static const bool two = true;
-    template <bool F> static INL float of(float a, float b) { return a + b; }
+    template <class T> static INL float of(float a, float b) { return a + b; }
 };
 
 template <class T, class Op> DEV void activate(const ActArgs &a) {
@@ -72,8 +75,8 @@ template <class T, class Op> DEV void activate(const ActArgs &a) {
             }
 #pragma unroll
             for (int k = 0; k < 8; k++) {
-                x0.v[k] = rounded<T>(Op::template of<Fast<T>::yes>(x0.v[k], z0.v[k]));
-                x1.v[k] = rounded<T>(Op::template of<Fast<T>::yes>(x1.v[k], z1.v[k]));
+                x0.v[k] = rounded<T>(Op::template of<T>(x0.v[k], z0.v[k]));
+                x1.v[k] = rounded<T>(Op::template of<T>(x1.v[k], z1.v[k]));
             }
             if (a.y) {
                 store8((T *)a.y + i * 8, x0);
@@ -96,7 +99,7 @@ template <class T, class Op> DEV void activate(const ActArgs &a) {
         V8 x = loadSome((const T *)a.a + row * a.aLd + col, left, whole, 0.f), z = {};
         if (Op::two) z = loadSome((const T *)a.b + row * a.bLd + col, left, whole, 0.f);
 #pragma unroll
-        for (int k = 0; k < 8; k++) x.v[k] = k < left ? rounded<T>(Op::template of<Fast<T>::yes>(x.v[k], z.v[k])) : 0.f;
+        for (int k = 0; k < 8; k++) x.v[k] = k < left ? rounded<T>(Op::template of<T>(x.v[k], z.v[k])) : 0.f;
         if (a.y) storeSome((T *)a.y + row * a.cols + col, x, left, whole);
         if (a.codes) {
             u8 *to = a.codes + row * a.codeLd + col;

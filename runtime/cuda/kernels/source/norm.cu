@@ -2,6 +2,10 @@
 //
 //   h = x + residual, rounded to the type          sum = h, if wanted
 //   y = (h - mean) / sqrt(var + epsilon) · weight + bias      (RMSNorm: no mean, mean square in place of the variance)
+//
+// RMSNorm rounds to the type what the weight then scales, and the weight, as ONNX's RMSNormalization and the models of Hugging Face do.
+// LayerNorm rounds the weight and the bias, and the result once, as PyTorch's and ONNX Runtime's do.
+//
 //   codes = float8(y·scale), amax = max |y|, both of y as its type holds it
 //
 // Layout: rows of cols elements, contiguous; codes in rows of codeLd. weight and bias of any float type.
@@ -35,19 +39,22 @@ template <class T> DEV V8 normInput(const NormArgs &a, i64 at, i64 left, bool wh
     return x;
 }
 
-template <class T> DEV u32 normOutput(const NormArgs &a, i64 row, i64 col, V8 x, float mean, float inv, float scale, bool whole) {
+template <class T, bool CENTER> DEV u32 normOutput(const NormArgs &a, i64 row, i64 col, V8 x, float mean, float inv, float scale, bool whole) {
     i64 left = a.cols - col, at = row * a.cols + col;
 #pragma unroll
-    for (int i = 0; i < 8; i++) x.v[i] = (x.v[i] - mean) * inv;
+    for (int i = 0; i < 8; i++) {
+        x.v[i] = __fmul_rn(x.v[i] - mean, inv);
+        if (!CENTER) x.v[i] = rounded<T>(x.v[i]);
+    }
     if (a.weight) {
         V8 w = loadSomeAs(a.weight, a.weightType, col, left, whole);
 #pragma unroll
-        for (int i = 0; i < 8; i++) x.v[i] *= w.v[i];
+        for (int i = 0; i < 8; i++) x.v[i] = __fmul_rn(x.v[i], rounded<T>(w.v[i]));
     }
     if (a.bias) {
         V8 b = loadSomeAs(a.bias, a.biasType, col, left, whole);
 #pragma unroll
-        for (int i = 0; i < 8; i++) x.v[i] += b.v[i];
+        for (int i = 0; i < 8; i++) x.v[i] = __fadd_rn(CENTER ? x.v[i] : rounded<T>(x.v[i]), rounded<T>(b.v[i]));
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) x.v[i] = i < left ? rounded<T>(x.v[i]) : 0.f;
@@ -96,10 +103,10 @@ template <class T, bool CENTER> DEV void norm(const NormArgs &a) {
     float inv = 1.f / sqrtf(overBlock<Sum>(q, scratch, 0.f) / (float)a.cols + a.epsilon);
     float scale = a.scale ? *a.scale : 1.f;
     u32 m = 0;
-    if (c0 < a.cols) m = normOutput<T>(a, row, c0, x0, mean, inv, scale, whole);
-    if (c1 < a.cols) m = max(m, normOutput<T>(a, row, c1, x1, mean, inv, scale, whole));
+    if (c0 < a.cols) m = normOutput<T, CENTER>(a, row, c0, x0, mean, inv, scale, whole);
+    if (c1 < a.cols) m = max(m, normOutput<T, CENTER>(a, row, c1, x1, mean, inv, scale, whole));
     for (i64 c = c1 + stride; c < a.cols; c += stride)
-        m = max(m, normOutput<T>(a, row, c, normInput<T>(a, base + c, a.cols - c, whole, false), mean, inv, scale, whole));
+        m = max(m, normOutput<T, CENTER>(a, row, c, normInput<T>(a, base + c, a.cols - c, whole, false), mean, inv, scale, whole));
     if (a.codes)
         for (i64 c = a.cols + threadIdx.x; c < a.codeLd; c += blockDim.x) a.codes[row * a.codeLd + c] = 0;
     raiseAmax(a.amax, m, top);
@@ -157,7 +164,7 @@ template <class T, bool CENTER> DEV void normFast(const NormArgs &a) {
     u32 m = 0;
 #pragma unroll
     for (int k = 0; k < 2; k++)
-        if (c[k] < cols) m = max(m, normOutput<T>(a, row, c[k], h[k].open(), mean, inv, scale, true));
+        if (c[k] < cols) m = max(m, normOutput<T, CENTER>(a, row, c[k], h[k].open(), mean, inv, scale, true));
     if (a.codes)
         for (i64 z = cols + threadIdx.x; z < a.codeLd; z += blockDim.x) a.codes[row * a.codeLd + z] = 0;
     raiseAmax(a.amax, m, top);

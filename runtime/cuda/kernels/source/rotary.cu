@@ -3,6 +3,8 @@
 //   halves       y[j] = x[j]·cos[j] - x[j+w/2]·sin[j],  y[j+w/2] = x[j+w/2]·cos[j'] + x[j]·sin[j']
 //   interleaved  the same for the pairs (2j, 2j+1)
 //
+// Tables and products are rounded to the type, as the operators are that this stands for.
+//
 // Layout: x and y [batch, heads, sequence, head] by strides, the last contiguous; cos and sin are rows by position, tableLd apart, of w/2
 // values (j' = j) or, with full, of w (j' = j + w/2, or 2j and 2j+1). The position is that of position[b·positionStride + s], or s + start.
 // Launch: blocks of 256 threads.
@@ -22,6 +24,11 @@ struct RotaryArgs {
     i32 tableType, full, interleaved, pad;
 };
 
+// turned is x·c + y·d: three operators, each rounded to T.
+template <class T> DEV float turned(float x, float c, float y, float d) {
+    return __fadd_rn(rounded<T>(__fmul_rn(x, rounded<T>(c))), rounded<T>(__fmul_rn(y, rounded<T>(d))));
+}
+
 template <class T> DEV void rotary(const RotaryArgs &a) {
     i64 half = a.width / 2, per = half + a.head - a.width, n = a.batch * a.heads * a.sequence * per;
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
@@ -37,8 +44,8 @@ template <class T> DEV void rotary(const RotaryArgs &a) {
         i64 p = a.interleaved ? 2 * j : j, q = a.interleaved ? 2 * j + 1 : j + half;
         i64 tp = a.full ? p : j, tq = a.full ? q : j;
         float u = toFloat(x[p]), v = toFloat(x[q]);
-        y[p] = fromFloat<T>(u * loadAs(a.cosine, a.tableType, t + tp) - v * loadAs(a.sine, a.tableType, t + tp));
-        y[q] = fromFloat<T>(v * loadAs(a.cosine, a.tableType, t + tq) + u * loadAs(a.sine, a.tableType, t + tq));
+        y[p] = fromFloat<T>(turned<T>(u, loadAs(a.cosine, a.tableType, t + tp), -v, loadAs(a.sine, a.tableType, t + tp)));
+        y[q] = fromFloat<T>(turned<T>(v, loadAs(a.cosine, a.tableType, t + tq), u, loadAs(a.sine, a.tableType, t + tq)));
     }
 }
 
@@ -65,7 +72,7 @@ template <class T, int H> DEV void rotaryHalves(const RotaryArgs &a) {
             if (h + k >= heads) break;
             V8 p = u[k].open(), q = v[k].open();
 #pragma unroll
-            for (int e = 0; e < 8; e++) p.v[e] = p.v[e] * c.v[e] - q.v[e] * d.v[e];
+            for (int e = 0; e < 8; e++) p.v[e] = turned<T>(p.v[e], c.v[e], -q.v[e], d.v[e]);
             store8(y + k * a.yStride[1], p);
         }
         if (a.full) {
@@ -77,7 +84,7 @@ template <class T, int H> DEV void rotaryHalves(const RotaryArgs &a) {
             if (h + k >= heads) break;
             V8 p = u[k].open(), q = v[k].open();
 #pragma unroll
-            for (int e = 0; e < 8; e++) p.v[e] = q.v[e] * c.v[e] + p.v[e] * d.v[e];
+            for (int e = 0; e < 8; e++) p.v[e] = turned<T>(q.v[e], c.v[e], p.v[e], d.v[e]);
             store8(y + k * a.yStride[1] + half, p);
         }
     }
