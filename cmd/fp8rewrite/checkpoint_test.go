@@ -80,3 +80,82 @@ func makeCheckpoints(dir string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// TestInputScalesAreThoseOfCalibration: what --input-scales reads from a calibrated model is what inspect shows of it, and what stands in the
+// checkpoint is that divided by 448.
+func TestInputScalesAreThoseOfCalibration(t *testing.T) {
+	t.Parallel()
+	sh, dir := shell(t), t.TempDir()
+	copyFile(t, "../../testdata/models/digits/digits_mlp.onnx", filepath.Join(dir, "mlp.onnx"))
+	copyFile(t, "../../testdata/models/digits/data.npz", filepath.Join(dir, "data.npz"))
+	values := []safetensors.Tensor{}
+	for name, shape := range map[string]tensor.Shape{"0.weight": {128, 64}, "2.weight": {128, 128}, "4.weight": {10, 128}} {
+		n, err := shape.Elements()
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := tensor.New(tensor.BFloat16, shape, tensor.Bytes(bytes.Repeat([]byte{0x80, 0x3f}, int(n))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, safetensors.Tensor{Name: name, Tensor: made})
+	}
+	safetensors.Order(values)
+	var file bytes.Buffer
+	if _, err := safetensors.Write(&file, values, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mlp.safetensors"), file.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var shown string
+	for _, line := range []string{
+		"fp8rewrite convert mlp.onnx -o mlp.fp8.onnx -q",
+		"fp8rewrite calibrate mlp.fp8.onnx --data data.npz --prefix calib_ -o mlp.cal.onnx -q",
+		"fp8rewrite convert mlp.safetensors -o comfy.safetensors --layout comfy --input-scales mlp.cal.onnx -q",
+		"fp8rewrite convert mlp.safetensors -o state.safetensors --input-scales mlp.cal.onnx -q",
+		"fp8rewrite convert mlp.safetensors -o again.safetensors --layout comfy --input-scales state.safetensors -q",
+		"fp8rewrite inspect mlp.cal.onnx --json",
+	} {
+		out, err := run1(sh, dir, line)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+		shown = string(out)
+	}
+	var inspected struct {
+		Layers []struct {
+			Name   string
+			Float8 struct {
+				Amax []float32 `json:"amax_input"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(shown), &inspected); err != nil {
+		t.Fatal(err)
+	}
+	if len(inspected.Layers) != 3 {
+		t.Fatalf("%d layers", len(inspected.Layers))
+	}
+	for _, name := range []string{"comfy.safetensors", "again.safetensors"} {
+		f, err := safetensors.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, l := range inspected.Layers {
+			want := float32(0)
+			for _, a := range l.Float8.Amax {
+				want = max(want, a)
+			}
+			scale := f.Tensor(l.Name + ".input_scale")
+			if scale == nil {
+				t.Fatalf("%s: no input scale of %q", name, l.Name)
+			}
+			got, err := scale.AsFloat32s()
+			if err != nil || len(got) != 1 || got[0] != want/448 || want == 0 {
+				t.Errorf("%s: input scale %v of %q (%v), want %v", name, got, l.Name, err, want/448)
+			}
+		}
+	}
+}
