@@ -148,7 +148,7 @@ func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType
 	if w.DType != tensor.Float8E4M3FN {
 		return nil, fmt.Errorf("the weight %q is %s, want float8e4m3fn", f.Weight, w.DType)
 	}
-	scales, amax, err := r.dequant(l, f)
+	scales, err := r.dequant(l, f)
 	if err != nil {
 		return nil, err
 	}
@@ -159,51 +159,63 @@ func (r *restoring) full(l *layer, f ops.Layer, w *tensor.Tensor, t tensor.DType
 	if !rows {
 		run = 1
 	}
-	d := &decoded{codes: turned.Data, dtype: t, scales: scales, run: run}
-	if amax > 0 {
-		d.table = make([]float32, 256)
-		for c := range d.table { // rounded once, so that the code of the amax is the amax again
-			d.table[c] = float32(float64(float8.E4M3FN(c).Float32()) * float64(max(amax, scaling.Epsilon)) / float64(f.QuantMax))
-		}
-	}
-	return &tensor.Tensor{DType: t, Shape: turned.Shape, Data: d}, nil
+	return &tensor.Tensor{DType: t, Shape: turned.Shape, Data: &decoded{codes: turned.Data, dtype: t, scales: scales, run: run}}, nil
 }
 
-// dequant are the multipliers back from float8, and the amax that a single one was made from where the history has it: a weight that is restored
-// by its amax gets the same scale when it is converted again, which the reciprocal of the multiplier, two roundings away, does not give.
-func (r *restoring) dequant(l *layer, f ops.Layer) (scales []float32, amax float32, err error) {
-	quant, err := r.scales(l, f.ScaleWeight)
+// dequant are the multipliers back from float8, amax/448 each, in float64: so the code of the amax becomes the amax again, and a restored weight
+// gets the same scale when it is converted again, which the reciprocal of the multiplier would not give. The history has the amax of the whole
+// weight; that of another channel is one that gives the channel's multiplier.
+func (r *restoring) dequant(l *layer, f ops.Layer) ([]float64, error) {
+	if _, err := r.scales(l, f.ScaleWeight); err != nil { // holds them to be positive, with finite reciprocals
+		return nil, err
+	}
+	quant, err := l.scope.Find(f.ScaleWeight).Constant.Tensor.AsFloat32s()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	out := make([]float32, len(quant))
-	for i, s := range quant {
-		out[i] = float32(s)
+	whole := float32(0)
+	if f.AmaxHistoryWeight != "" {
+		if history := l.scope.Find(f.AmaxHistoryWeight); history.Constant != nil {
+			if v, err := history.Constant.Tensor.AsFloat32s(); err == nil && len(v) > 0 && scaling.Usable(v[0]) {
+				whole = v[0]
+			}
+		}
 	}
-	if len(out) != 1 || f.AmaxHistoryWeight == "" {
-		return out, 0, nil
+	out := make([]float64, len(quant))
+	for i, q := range quant {
+		out[i] = float64(amaxOf(q, f.QuantMax, whole)) / float64(f.QuantMax)
 	}
-	history := l.scope.Find(f.AmaxHistoryWeight)
-	if history.Constant == nil {
-		return out, 0, nil
+	return out, nil
+}
+
+// amaxOf is an amax that gives the multiplier quant: whole where it does, else one near quantMax/quant, and that itself where none does, as
+// for multipliers that were floored to a power of two.
+func amaxOf(quant, quantMax, whole float32) float32 {
+	r := scaling.DefaultRecipe()
+	gives := func(amax float32) bool { return float32(r.Scale(quantMax, amax, 0)) == quant }
+	if whole > 0 && gives(whole) {
+		return whole
 	}
-	v, err := history.Constant.Tensor.AsFloat32s()
-	if err != nil || len(v) == 0 || !scaling.Usable(v[0]) {
-		return out, 0, nil
+	near := quantMax / quant
+	up, down := near, near
+	for range 8 {
+		if gives(down) {
+			return down
+		}
+		if gives(up) {
+			return up
+		}
+		up, down = math.Nextafter32(up, math.MaxFloat32), math.Nextafter32(down, 0)
 	}
-	if math.Abs(float64(v[0])/float64(f.QuantMax)/float64(out[0])-1) < 1e-5 { // else the scale was floored, or is of another step
-		return out, v[0], nil
-	}
-	return out, 0, nil
+	return near
 }
 
 // decoded is float8 codes as values of another type, made while they are written. Element i has scale i/run modulo the number of scales.
 type decoded struct {
 	codes  tensor.Data
 	dtype  tensor.DType
-	scales []float32
+	scales []float64
 	run    int64
-	table  []float32 // value of each code, where one is known better than by a scale
 }
 
 // Size is the number of bytes.
@@ -212,6 +224,9 @@ func (d *decoded) Size() int64 { return d.codes.Size() * int64(d.dtype.Bits()/8)
 // WriteTo writes the values.
 func (d *decoded) WriteTo(w io.Writer) (int64, error) {
 	t := &decoder{decoded: d, w: w, values: make([]float32, decodePiece), words: make([]uint16, decodePiece)}
+	for c := range t.table {
+		t.table[c] = float64(float8.E4M3FN(c).Float32())
+	}
 	_, err := d.codes.WriteTo(t)
 	return t.written, err
 }
@@ -224,6 +239,7 @@ type decoder struct {
 	w       io.Writer
 	at      int64 // codes seen
 	written int64
+	table   [256]float64 // the values of the codes
 	values  []float32
 	words   []uint16
 	bytes   []byte
@@ -234,16 +250,13 @@ func (d *decoder) Write(codes []byte) (int, error) {
 	for taken := 0; taken < len(codes); {
 		piece := codes[taken:min(taken+decodePiece, len(codes))]
 		values := d.values[:len(piece)]
-		if d.table != nil {
+		if len(d.scales) == 1 {
 			for i, c := range piece {
-				values[i] = d.table[c]
+				values[i] = float32(d.table[c] * d.scales[0])
 			}
-		} else if len(d.scales) == 1 {
-			float8.DecodeFloat32(values, piece, float8.E4M3FNFormat, d.scales[0])
 		} else {
-			float8.DecodeFloat32(values, piece, float8.E4M3FNFormat, 1)
-			for i := range values {
-				values[i] *= d.scales[(d.at+int64(i))/d.run%int64(len(d.scales))]
+			for i, c := range piece {
+				values[i] = float32(d.table[c] * d.scales[(d.at+int64(i))/d.run%int64(len(d.scales))])
 			}
 		}
 		if err := d.emit(values); err != nil {

@@ -55,7 +55,7 @@ func TestRestoredModelsConvertToTheSameWeights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			one, two := states(t, first.Model, !perChannel), states(t, again.Model, !perChannel)
+			one, two := states(t, first.Model), states(t, again.Model)
 			if len(one) == 0 || len(one) != len(two) {
 				t.Errorf("%s: %d and %d codes and scales", path, len(one), len(two))
 			}
@@ -78,8 +78,8 @@ func operators(m *graph.Model) map[string]int {
 	return n
 }
 
-// states are the codes of all layers in graph order, and with scales their multipliers and amaxes too.
-func states(t *testing.T, m *graph.Model, scales bool) []string {
+// states are the codes, multipliers and amaxes of all layers in graph order.
+func states(t *testing.T, m *graph.Model) []string {
 	t.Helper()
 	var out []string
 	scope := graph.NewScope(m.Graph, nil, nil)
@@ -91,11 +91,7 @@ func states(t *testing.T, m *graph.Model, scales bool) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		names := []string{l.Weight}
-		if scales {
-			names = append(names, l.ScaleWeight, l.AmaxHistoryWeight)
-		}
-		for _, name := range names {
+		for _, name := range []string{l.Weight, l.ScaleWeight, l.AmaxHistoryWeight} {
 			b, err := scope.Find(name).Constant.Tensor.Bytes()
 			if err != nil {
 				t.Fatal(err)
