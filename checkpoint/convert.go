@@ -638,7 +638,7 @@ func (c *Conversion) Folder() layout.Folder {
 
 // Warnings are what the user should know.
 func (c *Conversion) Warnings() []report.Warning {
-	w := append([]report.Warning{}, c.warn...)
+	w := append(append([]report.Warning{}, c.warn...), c.src.copiedWeights()...)
 	n := 0
 	waiting := 0
 	for _, d := range c.layers {

@@ -208,3 +208,43 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestLinks as download caches make them: a folder that is a link, and files in it that are.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	in := saveDecoder(t, tensor.BFloat16)
+	dir := t.TempDir()
+	cache := filepath.Join(dir, "cache")
+	if err := os.MkdirAll(filepath.Join(cache, ".git"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name := range tree(t, in) {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(cache, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(in, name), filepath.Join(cache, name)); err != nil {
+			t.Skipf("SKIPPED: this system makes no links: %v", err)
+		}
+	}
+	for name, text := range map[string]string{".git/HEAD": "x", "pytorch_model.bin": "weights"} {
+		if err := os.WriteFile(filepath.Join(cache, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	linked := filepath.Join(dir, "linked")
+	if err := os.Symlink(cache, linked); err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{Layout: find(t, "fp8")}
+	plain, _ := convert(t, in, opt, RunOptions{})
+	out, c := convert(t, linked, opt, RunOptions{})
+	got := tree(t, out)
+	if got["pytorch_model.bin"] != "weights" {
+		t.Error("a file was not copied")
+	}
+	delete(got, "pytorch_model.bin")
+	sameTree(t, "through links", tree(t, plain), got)
+	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0].Sentence, `"pytorch_model.bin"`) {
+		t.Errorf("warnings: %v", w)
+	}
+}

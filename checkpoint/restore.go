@@ -478,7 +478,9 @@ func (r *Restoration) edits() (map[string][]byte, error) {
 }
 
 // Warnings are what the user should know.
-func (r *Restoration) Warnings() []report.Warning { return append([]report.Warning{}, r.warn...) }
+func (r *Restoration) Warnings() []report.Warning {
+	return append(append([]report.Warning{}, r.warn...), r.src.copiedWeights()...)
+}
 
 // Rows are the weights that are restored. written says that they have been.
 func (r *Restoration) Rows(written bool) []report.Layer {

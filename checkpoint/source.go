@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
+	"github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/safetensors"
 )
 
@@ -271,4 +272,17 @@ func (s *Source) Files() ([]FileInfo, error) {
 		list = append(list, FileInfo{sh.Name, sh.Size, sum})
 	}
 	return list, nil
+}
+
+// copiedWeights are warnings of files that are copied although they look like weights: another spelling of the same model, mostly, which some
+// loaders prefer.
+func (s *Source) copiedWeights() []report.Warning {
+	var list []report.Warning
+	for _, name := range s.Others {
+		switch strings.ToLower(filepath.Ext(name)) {
+		case suffix, ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx":
+			list = append(list, report.NewWarning(report.WarnWeightsCopied, name, name))
+		}
+	}
+	return list
 }

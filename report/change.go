@@ -37,6 +37,7 @@ const (
 	WarnAmaxGrowing      WarningCode = "amax-growing"
 	WarnAmaxRejected     WarningCode = "amax-rejected"
 	WarnScaleMissing     WarningCode = "scale-missing"
+	WarnWeightsCopied    WarningCode = "weights-copied"
 )
 
 // Changes lists every change in order, with the template of its sentence.
@@ -79,6 +80,7 @@ func Warnings() []CodeInfo[WarningCode] {
 		{WarnAmaxRejected, "the {operand} of layer {layer} had amaxes that are not finite and did not enter the history; steps with NaN: {nan}, with " +
 			"infinity: {inf}"},
 		{WarnScaleMissing, "no scale stands beside the float8 weight {weight}: its codes were taken for its values"},
+		{WarnWeightsCopied, "the file {file} looks like weights that belong to no index: it was copied as it is"},
 	}
 }
 
