@@ -233,11 +233,12 @@ func TestPatterns(t *testing.T) {
 		want             map[string]report.ReasonCode
 	}{
 		{"nothing said", "fp8", nil, nil, map[string]report.ReasonCode{gate: "", q: "", head: report.ReasonLayerRole, embed: report.ReasonLayerRole}},
-		{"a head is asked for beside the others", "fp8", patterns("lm_head"), nil, map[string]report.ReasonCode{gate: "", q: "", head: "", embed: report.ReasonLayerRole}},
+		{"a head is asked for beside the others", "compressed-tensors", patterns("lm_head"), nil, map[string]report.ReasonCode{gate: "", q: "", head: "", embed: report.ReasonLayerRole}},
 		{"some layers alone", "fp8", patterns("*.mlp.*"), nil, map[string]report.ReasonCode{gate: "", q: report.ReasonNotIncluded, head: report.ReasonLayerRole}},
 		{"an excluded layer keeps what it is joined with", "fp8", nil, patterns(up), map[string]report.ReasonCode{gate: report.ReasonGroupKept, up: report.ReasonExcluded, q: ""}},
 		{"each by itself", "comfy", nil, patterns(up), map[string]report.ReasonCode{gate: "", up: report.ReasonExcluded}},
-		{"no engine reads a float8 embedding", "fp8", patterns("*"), nil, map[string]report.ReasonCode{embed: report.ReasonLoaderRefuses, head: "", q: ""}},
+		{"no engine reads a float8 embedding", "compressed-tensors", patterns("*"), nil, map[string]report.ReasonCode{embed: report.ReasonLoaderRefuses, head: "", q: ""}},
+		{"nor vLLM's fp8 a head", "fp8", patterns("lm_head"), nil, map[string]report.ReasonCode{head: report.ReasonLoaderRefuses, q: ""}},
 		{"a pattern without a match leaves all out", "fp8", patterns("nothing"), nil, map[string]report.ReasonCode{gate: report.ReasonNotIncluded}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

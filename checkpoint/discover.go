@@ -86,6 +86,7 @@ func (d *discovery) tensor(t *stored, _ int, unstack bool) {
 	}
 	l.Module, l.Op, l.N, l.K = module, "Linear", t.Shape[0], t.Shape[1]
 	l.Role = roleOf(module, d.multimodal)
+	l.Head = l.Role == roleHead
 	var bias tensor.Shape
 	if b := d.s.tensors[module+".bias"]; b != nil && len(b.Shape) == 1 {
 		l.Bias, bias = b.Name, b.Shape

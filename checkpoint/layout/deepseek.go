@@ -23,6 +23,9 @@ func (deepSeek) Stacks() bool { return false }
 func (deepSeek) Shares() bool { return false }
 
 func (deepSeek) Refuse(l Linear, s Scheme, tp int64) string {
+	if l.Head {
+		return vllmHead
+	}
 	why := refuseEngine(l, s, tp)
 	if why == "" && l.Turned { // transformers
 		why = "it is an expert of a family whose experts are stacked as [K, N], and the loader finds no others"

@@ -24,7 +24,15 @@ func (fp8) Settle(r Request) (Scheme, error) {
 func (fp8) Stacks() bool { return false }
 func (fp8) Shares() bool { return true }
 
-func (fp8) Refuse(l Linear, s Scheme, tp int64) string { return refuseEngine(l, s, tp) }
+func (fp8) Refuse(l Linear, s Scheme, tp int64) string {
+	if l.Head {
+		return vllmHead
+	}
+	return refuseEngine(l, s, tp)
+}
+
+// vllmHead is why vLLM's fp8 method refuses an output head: it knows no scales there, and would stop at the name of one.
+const vllmHead = "it is an output head, and vLLM's method fp8 reads linear layers alone"
 
 func (fp8) Beside(l Linear, s Scheme, v Values) []safetensors.Tensor {
 	if s.Weights == PerBlock {

@@ -56,6 +56,7 @@ type Linear struct {
 	Fused       bool // engines join the layer with its siblings into one product
 	Expert      bool // of a mixture of experts
 	Turned      bool // taken from a stack of [K, N]
+	Head        bool // makes the model's output
 	// Splits are the outputs of the layers that were joined on disk, which engines take apart again; nil for a layer that was not.
 	Splits []int64
 	// Heads is the number of heads of keys or values that the layer makes; 0 where it makes none, or it is not known. Devices beyond it get copies.
