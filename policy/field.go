@@ -78,7 +78,7 @@ func Fields() []Field {
 			Field{s, "labels", Text, "array with the right classes", nil},
 			Field{s, "logits", Text, "output that the labels judge", nil},
 			Field{s, "compute", Text, "what a GPU computes float32 in where it is not float8", []string{"float32", "bfloat16"}},
-			Field{s, "accumulate", Text, "how a GPU sums float8 products", []string{"fast", "float32"}})
+			Field{s, "accumulate", Text, "how a GPU sums float8 products", []string{"auto", "fast", "float32"}})
 	}
 	return append(fields,
 		Field{Calibrate, "no-amax-init", Switch, "cast the first batch with scale 1", nil},

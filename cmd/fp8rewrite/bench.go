@@ -56,7 +56,8 @@ product, in a bfloat16 product and in moving memory, and holds the layers agains
 from: layers that float8 makes no faster are listed as --exclude flags for convert, with the --min-dim that says the same by shape.
 
 Inputs are random, of the declared types. Where the model leaves a size open, --shape says it, or --data gives a batch of real inputs.
-Inputs and outputs are not moved while a GPU is timed.
+Inputs and outputs are not moved while a GPU is timed. Where --compute and --accumulate do not say otherwise it is timed as models are
+deployed: in bfloat16, with fast sums.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  fp8rewrite bench model.fp8.onnx --shape input_ids=1x8 --runs 3
@@ -68,7 +69,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 			return runBench(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
-	o.device.addFlags(cmd)
+	o.device.addFlags(cmd, "bfloat16")
 	f := cmd.Flags()
 	f.StringVar(&o.against, "against", "", "the model to compare with, such as the one that this one was converted from")
 	f.StringArrayVar(&o.shapes, "shape", nil, "the shape of an input, as NAME=2x4096x4096 (repeatable)")

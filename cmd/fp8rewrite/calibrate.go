@@ -65,7 +65,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "file to write the calibrated model to")
 	o.data.addFlags(cmd)
-	o.device.addFlags(cmd)
+	o.device.addFlags(cmd, "float32")
 	f.BoolVar(&o.noAmaxInit, "no-amax-init", false, "cast the first batch with scale 1 instead of a scale from its own amax")
 	f.BoolVar(&o.freeze, "freeze", false, "store the final scales as static: weights become float8, and later runs leave the scales alone")
 	f.BoolVar(&o.force, "force", false, "go on from a model whose scales were frozen")

@@ -25,19 +25,37 @@ type deviceOptions struct {
 	ortLib     string
 	threads    int
 	maxMemory  string
+	standard   string // what --compute is where nothing is said
 }
 
-func (d *deviceOptions) addFlags(cmd *cobra.Command) {
+// addFlags declares the flags; standard is what --compute is by default.
+func (d *deviceOptions) addFlags(cmd *cobra.Command, standard string) {
+	d.standard = standard
 	f := cmd.Flags()
 	f.StringVar(&d.device, "device", "auto", "engine: auto (a GPU that can be used, else cpu), cpu (embedded), cuda or cuda:N (an NVIDIA GPU), or ort (an ONNX Runtime library of yours)")
-	f.StringVar(&d.compute, "compute", "", "what a GPU computes float32 in where it is not float8: float32 or bfloat16 (default: float32)")
-	f.StringVar(&d.accumulate, "accumulate", "fast", "how a GPU sums float8 products: fast, in the tensor cores' own accumulators, which keep fewer bits, or float32")
+	f.StringVar(&d.compute, "compute", "", "what a GPU computes float32 in where it is not float8: float32 or bfloat16 (default: "+standard+")")
+	f.StringVar(&d.accumulate, "accumulate", "auto", "how a GPU sums float8 products: fast, in the tensor cores' own accumulators, which keep fewer bits; float32; or auto, fast with --compute bfloat16 and else float32")
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
 	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
 	completeWords(cmd, "device", "auto", "cpu", "cuda", "ort")
 	completeWords(cmd, "compute", "float32", "bfloat16")
-	completeWords(cmd, "accumulate", "fast", "float32")
+	completeWords(cmd, "accumulate", "auto", "fast", "float32")
+}
+
+// computing is what a GPU computes in, and how it sums float8 products: who wants float32 wants a model's numbers, who wants bfloat16 what
+// is deployed.
+func (d *deviceOptions) computing() (compute, sums string) {
+	compute, sums = d.compute, d.accumulate
+	if compute == "" {
+		compute = d.standard
+	}
+	if sums == "auto" {
+		if sums = "float32"; compute == "bfloat16" {
+			sums = "fast"
+		}
+	}
+	return compute, sums
 }
 
 // engine is what a command runs models on, and what is to be said of it.
@@ -70,13 +88,14 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 		return nil, opt, hint(usagef("--ort-lib is for --device ort, got --device %s", d.device), "--device ort")
 	case d.compute != "" && d.compute != "float32" && d.compute != "bfloat16":
 		return nil, opt, hint(usagef("--compute: got %q, want float32 or bfloat16", d.compute), "--compute bfloat16")
-	case d.accumulate != "float32" && d.accumulate != "fast":
-		return nil, opt, hint(usagef("--accumulate: got %q, want fast or float32", d.accumulate), "--accumulate float32")
+	case d.accumulate != "auto" && d.accumulate != "float32" && d.accumulate != "fast":
+		return nil, opt, hint(usagef("--accumulate: got %q, want auto, fast or float32", d.accumulate), "--accumulate float32")
 	case d.compute != "" && (d.device == "cpu" || d.device == "ort"):
 		return nil, opt, hint(usagef("--compute is for --device cuda, got --device %s", d.device), "leave --compute out")
 	}
 	e := &engine{asked: d.device}
-	onGPU := cuda.Options{Compute: d.compute, Exact: d.accumulate == "float32", Host: cpu.New()}
+	compute, sums := d.computing()
+	onGPU := cuda.Options{Compute: compute, Exact: sums == "float32", Host: cpu.New()}
 	switch {
 	case d.device == "auto":
 		gpu := cuda.New(onGPU)
@@ -107,11 +126,7 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 		return nil, opt, hint(err, "--device cpu needs nothing but this program")
 	}
 	if b, ok := e.Backend.(*cuda.Backend); ok {
-		e.sums = d.accumulate
-		if e.compute = d.compute; e.compute == "" {
-			e.compute = "float32"
-		}
-		e.card = b.Card()
+		e.compute, e.sums, e.card = compute, sums, b.Card()
 	}
 	e.places = &places{Backend: e.Backend}
 	e.Backend = e.places

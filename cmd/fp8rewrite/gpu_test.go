@@ -7,9 +7,53 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver/drivertest"
 )
+
+// TestWhatAGPUComputesIn holds the defaults: calibrate and verify are near the embedded engine's numbers, bench times what is deployed.
+func TestWhatAGPUComputesIn(t *testing.T) {
+	for _, c := range []struct {
+		command, flags string
+		compute, sums  string
+	}{
+		{"calibrate", "", "float32", "float32"},
+		{"calibrate", "--compute float32", "float32", "float32"},
+		{"calibrate", "--compute bfloat16", "bfloat16", "fast"},
+		{"calibrate", "--compute bfloat16 --accumulate auto", "bfloat16", "fast"},
+		{"calibrate", "--compute bfloat16 --accumulate float32", "bfloat16", "float32"},
+		{"calibrate", "--accumulate fast", "float32", "fast"},
+		{"verify", "", "float32", "float32"},
+		{"verify", "--compute bfloat16", "bfloat16", "fast"},
+		{"bench", "", "bfloat16", "fast"},
+		{"bench", "--accumulate auto", "bfloat16", "fast"},
+		{"bench", "--compute float32", "float32", "float32"},
+		{"bench", "--compute float32 --accumulate fast", "float32", "fast"},
+	} {
+		cmd, _, err := newRoot().Find([]string{c.command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		standard := "float32"
+		if c.command == "bench" {
+			standard = "bfloat16"
+		}
+		if usage := cmd.Flags().Lookup("compute").Usage; !strings.Contains(usage, "(default: "+standard+")") {
+			t.Errorf("%s: --compute is %q", c.command, usage)
+		}
+		o := deviceOptions{}
+		probe := &cobra.Command{}
+		o.addFlags(probe, standard)
+		if err := probe.ParseFlags(strings.Fields(c.flags)); err != nil {
+			t.Fatal(err)
+		}
+		if compute, sums := o.computing(); compute != c.compute || sums != c.sums {
+			t.Errorf("%s %s: computes in %s, sums %s; want %s and %s", c.command, c.flags, compute, sums, c.compute, c.sums)
+		}
+	}
+}
 
 // TestTheCommandsFindAGPU runs the program on libraries that stand in for CUDA's: they have a card, and do not compute.
 func TestTheCommandsFindAGPU(t *testing.T) {
@@ -69,7 +113,7 @@ func TestTheCommandsFindAGPU(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := r.Calibration
-		if c.Settings.Device != "cuda" || c.Execution.Compute != "float32" || c.Execution.Accumulate != "fast" || r.Volatile.Fallback != "" ||
+		if c.Settings.Device != "cuda" || c.Execution.Compute != "float32" || c.Execution.Accumulate != "float32" || r.Volatile.Fallback != "" ||
 			!strings.Contains(r.Volatile.Card, ", driver for CUDA 13.0, cuBLASLt 13.1.2") {
 			t.Errorf("%s: device %q, execution %+v, volatile %+v", device, c.Settings.Device, c.Execution, r.Volatile)
 		}

@@ -80,7 +80,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupt
 		},
 	}
 	o.data.addFlags(cmd)
-	o.device.addFlags(cmd)
+	o.device.addFlags(cmd, "float32")
 	f := cmd.Flags()
 	f.StringVar(&o.labels, "labels", "", "array with the right classes: integers, in the shape of the logits without their last axis; negative ones do not count")
 	f.StringVar(&o.logits, "logits", "", "output that --labels judges (default: the first)")
