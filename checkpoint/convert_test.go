@@ -31,7 +31,11 @@ var cases = []struct {
 // is the product of its code and its scale.
 func TestThereAndBackAgain(t *testing.T) {
 	t.Parallel()
-	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32} {
+	types := []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32}
+	if testing.Short() {
+		types = types[:1]
+	}
+	for _, d := range types {
 		in := saveDecoder(t, d)
 		for _, c := range cases {
 			t.Run(d.String()+" "+c.layout+" "+string(c.weights), func(t *testing.T) {
@@ -99,7 +103,11 @@ func near(t *testing.T, before, back, codes *Source) {
 func TestCodesAreQuotients(t *testing.T) {
 	t.Parallel()
 	scales := []float32{1.0 / 448, 1, 3, 1e-12 / 448, 0.1, 7, 0x1.fffffep-9, 5.3e-4, 1.75 / 448, 2.23e-15}
-	for i := range 40 {
+	more := 40
+	if testing.Short() {
+		more = 4
+	}
+	for i := range more {
 		scales = append(scales, dequantScale(float32(i+1)/32), dequantScale(noise(uint64(i))(0)))
 	}
 	s := newScratch()
