@@ -2,6 +2,7 @@ package family
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/fp8rewrite/fp8rewrite/checkpoint"
@@ -230,10 +231,12 @@ func (b *builder) layerNorm(x, module string, width int64, eps float64) string {
 		graph.Int("axis", -1))
 }
 
-// activations are the functions that are known, by transformers' names for them. Several names differ in how torch rounds, no more.
+// activations are the functions that are known, by transformers' names for them. Several names differ in how torch rounds, no more. GELU by tanh
+// is written out where transformers writes it out, and as exporters do: a layer's amax comes from elements that float8 rounds, so that the last bit
+// of one can show.
 var activations = map[string]string{
 	"silu": "silu", "swish": "silu", "relu": "Relu", "tanh": "Tanh", "gelu": "none", "gelu_python": "none",
-	"gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_python_tanh": "tanh", "gelu_accurate": "tanh",
+	"gelu_new": "formula", "gelu_fast": "formula", "gelu_pytorch_tanh": "tanh", "gelu_python_tanh": "formula", "gelu_accurate": "formula",
 }
 
 // activation is how a setting calls a function, or def where the key is absent.
@@ -251,6 +254,10 @@ func (b *builder) activate(x, name string) string {
 		return b.mul(x, b.op("Sigmoid", []string{x}))
 	case "none", "tanh":
 		return b.op("Gelu", []string{x}, graph.Str("approximate", how))
+	case "formula": // 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+		cube := b.mul(b.op("Pow", []string{x, b.float(3)}), b.float(0.044715))
+		inner := b.mul(b.add(x, cube), b.float(math.Sqrt(2/math.Pi)))
+		return b.mul(b.mul(x, b.float(0.5)), b.add(b.op("Tanh", []string{inner}), b.float(1)))
 	default:
 		return b.op(how, []string{x})
 	}

@@ -136,10 +136,10 @@ func gemma(b *builder) {
 	s := b.set
 	// Early configurations say gelu in hidden_act and mean the approximation, which hidden_activation says where it is there.
 	act := s.word("hidden_activation", "")
-	if act != "" && activations[act] != "tanh" {
+	if act != "" && !byTanh(act) {
 		s.fail("hidden_activation", "gelu_pytorch_tanh")
 	}
-	if old := s.word("hidden_act", "gelu_pytorch_tanh"); old != "gelu" && activations[old] != "tanh" {
+	if old := s.word("hidden_act", "gelu_pytorch_tanh"); old != "gelu" && !byTanh(old) {
 		s.fail("hidden_act", "gelu_pytorch_tanh, or gelu, which means the same here")
 	}
 	d := s.decoder("Gemma", 16, 256, "gelu_pytorch_tanh", true)
@@ -150,6 +150,9 @@ func gemma(b *builder) {
 	d.normOffset, d.scale = 1, math.Sqrt(float64(d.width))
 	b.decoder(d)
 }
+
+// byTanh reports whether a name stands for the approximation of GELU.
+func byTanh(act string) bool { return activations[act] == "tanh" || activations[act] == "formula" }
 
 // decoder builds the graph.
 func (b *builder) decoder(d *decoder) {
