@@ -73,7 +73,7 @@ func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.StringVar(&r.out, "out", "gpu-results", "folder for logs, reports and the table")
 	fs.StringVar(&r.work, "work", "", "folder for models, some 4 GB (default: a temporary one, removed at the end)")
 	fs.StringVar(&r.python, "python", "python3", "the Python that has torch")
-	fs.StringVar(&r.accumulate, "accumulate", "fast", "how float8 products are summed where numbers are compared: fast or float32")
+	fs.StringVar(&r.accumulate, "accumulate", "auto", "how float8 products are summed where numbers are compared: auto, fast or float32")
 	fs.BoolVar(&r.autotune, "autotune", false, "have torch try kernels, which takes a minute")
 	list := fs.String("parts", "all", "parts to run, joined by commas; -part leaves one out of all")
 	if err := fs.Parse(args); err != nil {
@@ -161,6 +161,9 @@ func (r *runner) save() error {
 	return errors.Join(writeTable(f, r.rows), f.Close())
 }
 
+// errTooLong says that a part's limit, or the user, ended a program.
+var errTooLong = errors.New("took too long")
+
 // exec runs a program, logs what it prints, and gives its stdout.
 func (r *runner) exec(ctx context.Context, log, dir, program string, args ...string) (string, error) {
 	f, err := os.OpenFile(filepath.Join(r.out, log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
@@ -177,7 +180,7 @@ func (r *runner) exec(ctx context.Context, log, dir, program string, args ...str
 	if err := cmd.Run(); err != nil {
 		last := strings.TrimSpace(problems.String())
 		if ctx.Err() != nil {
-			err = errors.New("took too long")
+			err = errTooLong
 		}
 		if i := strings.Index(last, "fp8rewrite: "); i >= 0 {
 			last = last[i:]
