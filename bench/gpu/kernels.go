@@ -34,6 +34,7 @@ var sizes = []size{{8192, 8192, 8192}, {4096, 4096, 4096}, {8192, 4096, 4096}, {
 func runKernels(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("gpu kernels", flag.ContinueOnError)
 	runs := fs.Int("runs", 30, "replays that a median is of")
+	rest := fs.Duration("rest", 300*time.Millisecond, "rest of the card before each measurement, as torch's has it")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -59,6 +60,7 @@ func runKernels(ctx context.Context, args []string, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
+		m.Rest = *rest
 		tell := func(name string, f func() (time.Duration, error)) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -16,13 +16,17 @@ import (
 
 // Meter measures on one card. It lives inside a driver.Device.Do.
 type Meter struct {
+	// Rest is how long the card rests before each measurement. One that has just worked hard runs at a lower clock, by up to a sixth, and
+	// what is measured next would pay for what was measured before.
+	Rest time.Duration
+
 	c      *driver.Context
 	lt     *lt.Handle
 	set    *kernels.Set
 	stream driver.Stream
 	events [2]driver.Event
-	chunk  []byte // random bfloat16 values
-	runs   int    // replays that a median is of
+	chunks [2][]byte // random bfloat16 values, of inputs and of weights
+	runs   int       // replays that a median is of
 }
 
 // New is a meter on c's card whose figures are medians of so many runs.
@@ -47,7 +51,9 @@ func New(c *driver.Context, library *lt.Library, runs int) (m *Meter, err error)
 			return m, err
 		}
 	}
-	m.chunk = normal(4 << 20)
+	for i := range m.chunks {
+		m.chunks[i] = normal(4<<20, uint64(i))
+	}
 	return m, nil
 }
 
@@ -72,14 +78,22 @@ func (m *Meter) Close() error {
 }
 
 // normal is n normal values in bfloat16.
-func normal(n int) []byte {
-	r := rand.New(rand.NewPCG(1, 2))
+func normal(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
 	b := make([]byte, 0, 2*n)
 	for range n {
 		b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
 	}
 	return b
 }
+
+// operand says which values a matrix has: an input and a weight are not alike.
+type operand int
+
+const (
+	input operand = iota
+	weight
+)
 
 // memory is what one measurement takes from the card, to be given back.
 type memory struct {
@@ -100,17 +114,20 @@ func (a *memory) take(bytes int64) driver.Ptr {
 }
 
 // normal is n normal bfloat16 values; they repeat after a few million.
-func (a *memory) normal(n int64) driver.Ptr {
-	p := a.take(2 * n)
-	for at := int64(0); a.err == nil && at < 2*n; at += int64(len(a.m.chunk)) {
-		a.err = a.m.c.Write(p+driver.Ptr(at), a.m.chunk[:min(int64(len(a.m.chunk)), 2*n-at)], a.m.stream)
+func (a *memory) normal(n int64, what operand) driver.Ptr {
+	p, chunk := a.take(2*n), a.m.chunks[what]
+	for at := int64(0); a.err == nil && at < 2*n; at += int64(len(chunk)) {
+		a.err = a.m.c.Write(p+driver.Ptr(at), chunk[:min(int64(len(chunk)), 2*n-at)], a.m.stream)
 	}
 	return p
 }
 
-// codes are n normal values times 64 in e4m3: the range that a scale of their amax gives them.
-func (a *memory) codes(n int64) driver.Ptr {
-	v, p, scale := a.normal(n), a.take(n), a.float(64)
+// reach is a scale that takes normal values to the whole range of e4m3, as one of their amax does.
+const reach = 84
+
+// codes are n normal values times reach in e4m3.
+func (a *memory) codes(n int64, what operand) driver.Ptr {
+	v, p, scale := a.normal(n, what), a.take(n), a.float(reach)
 	if a.err == nil {
 		a.err = a.m.set.Cast(kernels.Codes{To: p, Format: kernels.E4M3, Scale: scale}, v, kernels.BF16, n, 0, a.m.stream)
 	}
@@ -132,23 +149,21 @@ func (a *memory) free() {
 	}
 }
 
-// calls are how many launches are recorded together: enough that a replay takes a few milliseconds.
-func calls(once time.Duration) int {
-	return int(min(max(2*time.Millisecond/max(once, time.Microsecond), 1), 50))
-}
+// calls are how many launches are recorded together, where each multiplies so many numbers: work for a millisecond or two on a large
+// card. torch_bench.py of bench/gpu has the same rule, since a longer graph heats the card more.
+func calls(products int64) int { return int(min(max(1<<40/products, 1), 50)) }
 
-// time is the median time of a call of f, which launches work on the meter's stream.
-func (m *Meter) time(f func() error) (time.Duration, error) {
-	// Without a recording first: kernels are loaded, plans made, and it tells how long a call takes.
-	var once time.Duration
+// moves is how many launches are recorded together that only move memory.
+const moves = 10
+
+// time is the median time of a call of f, which launches work on the meter's stream and is recorded n times.
+func (m *Meter) time(n int, f func() error) (time.Duration, error) {
+	// Without a recording first: kernels are loaded, plans made.
 	for range 2 {
-		t, err := m.between(f)
-		if err != nil {
+		if _, err := m.between(f); err != nil {
 			return 0, err
 		}
-		once = t
 	}
-	n := calls(once)
 	g, err := m.c.Capture(m.stream, func() error {
 		for range n {
 			if err := f(); err != nil {
@@ -162,7 +177,8 @@ func (m *Meter) time(f func() error) (time.Duration, error) {
 	}
 	defer m.c.FreeGraph(g)
 	replay := func() error { return m.c.Replay(g, m.stream) }
-	for range 2 {
+	time.Sleep(m.Rest)
+	for range 3 {
 		if _, err := m.between(replay); err != nil {
 			return 0, err
 		}
@@ -195,15 +211,15 @@ func (m *Meter) between(f func() error) (time.Duration, error) {
 	return time.Duration(float64(ms) * 1e6), err
 }
 
-// with measures what make prepares.
-func (m *Meter) with(what string, make func(a *memory) func() error) (time.Duration, error) {
+// with measures what make prepares, n calls of it in a graph.
+func (m *Meter) with(what string, n int, make func(a *memory) func() error) (time.Duration, error) {
 	a := &memory{m: m}
 	defer a.free()
 	f := make(a)
 	if a.err != nil {
 		return 0, fmt.Errorf("measure: %s: %w", what, a.err)
 	}
-	t, err := m.time(f)
+	t, err := m.time(n, f)
 	if err != nil {
 		return 0, fmt.Errorf("measure: %s: %w", what, err)
 	}
@@ -212,16 +228,16 @@ func (m *Meter) with(what string, make func(a *memory) func() error) (time.Durat
 
 // Copy is the time of a copy of so many bytes on the card; it moves twice as many.
 func (m *Meter) Copy(bytes int64) (time.Duration, error) {
-	return m.with("copy", func(a *memory) func() error {
-		from, to := a.normal(bytes/2), a.take(bytes)
+	return m.with("copy", moves, func(a *memory) func() error {
+		from, to := a.normal(bytes/2, input), a.take(bytes)
 		return func() error { return m.c.Copy(to, from, bytes, m.stream) }
 	})
 }
 
 // CastAmax is the time of the fused kernel that writes the e4m3 codes of n bfloat16 values and raises their amax: 3·n bytes.
 func (m *Meter) CastAmax(n int64) (time.Duration, error) {
-	return m.with("cast and amax", func(a *memory) func() error {
-		x, q, scale, amax := a.normal(n), a.take(n), a.float(64), a.float(0)
+	return m.with("cast and amax", moves, func(a *memory) func() error {
+		x, q, scale, amax := a.normal(n, input), a.take(n), a.float(reach), a.float(0)
 		return func() error {
 			return m.set.Cast(kernels.Codes{To: q, Format: kernels.E4M3, Scale: scale, Amax: amax}, x, kernels.BF16, n, 0, m.stream)
 		}
@@ -230,27 +246,27 @@ func (m *Meter) CastAmax(n int64) (time.Duration, error) {
 
 // BFloat16 is the time of x[M,K]·w[N,K]ᵀ in bfloat16.
 func (m *Meter) BFloat16(tokens, out, in int64) (time.Duration, error) {
-	return m.with("bfloat16 product", func(a *memory) func() error {
+	return m.with("bfloat16 product", calls(tokens*out*in), func(a *memory) func() error {
 		p := lt.Problem{M: int(tokens), N: int(out), K: int(in), X: lt.BF16, W: lt.BF16, Y: lt.BF16}
-		return a.product(p, lt.Operands{X: a.normal(tokens * in), W: a.normal(out * in), Y: a.take(2 * tokens * out)})
+		return a.product(p, lt.Operands{X: a.normal(tokens*in, input), W: a.normal(out*in, weight), Y: a.take(2 * tokens * out)})
 	})
 }
 
 // Float8 is the time of the same product of e4m3 codes with scales, to bfloat16.
 func (m *Meter) Float8(tokens, out, in int64) (time.Duration, error) {
-	return m.with("float8 product", func(a *memory) func() error {
-		return a.product(float8(tokens, out, in), lt.Operands{X: a.codes(tokens * in), W: a.codes(out * in), Y: a.take(2 * tokens * out),
-			ScaleX: a.float(1. / 64), ScaleW: a.float(1. / 64)})
+	return m.with("float8 product", calls(tokens*out*in), func(a *memory) func() error {
+		return a.product(float8(tokens, out, in), lt.Operands{X: a.codes(tokens*in, input), W: a.codes(out*in, weight), Y: a.take(2 * tokens * out),
+			ScaleX: a.float(1. / reach), ScaleW: a.float(1. / reach)})
 	})
 }
 
 // Linear is the time of a Float8Linear with a stored scale, as delayed scaling has it: the amax is cleared, the bfloat16 input cast with
 // its amax, the product made. Nothing before the layer helps with the cast.
 func (m *Meter) Linear(tokens, out, in int64) (time.Duration, error) {
-	return m.with("Float8Linear", func(a *memory) func() error {
-		x, q, scale, amax := a.normal(tokens*in), a.take(tokens*in), a.float(64), a.float(0)
-		product := a.product(float8(tokens, out, in), lt.Operands{X: q, W: a.codes(out * in), Y: a.take(2 * tokens * out),
-			ScaleX: a.float(1. / 64), ScaleW: a.float(1. / 64)})
+	return m.with("Float8Linear", calls(tokens*out*in), func(a *memory) func() error {
+		x, q, scale, amax := a.normal(tokens*in, input), a.take(tokens*in), a.float(reach), a.float(0)
+		product := a.product(float8(tokens, out, in), lt.Operands{X: q, W: a.codes(out*in, weight), Y: a.take(2 * tokens * out),
+			ScaleX: a.float(1. / reach), ScaleW: a.float(1. / reach)})
 		return func() error {
 			if err := m.c.Set32(amax, 0, 1, m.stream); err != nil {
 				return err
