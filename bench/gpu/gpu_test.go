@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -384,9 +385,13 @@ func TestLinesOfResults(t *testing.T) {
 	if err := results("hello\n{\"name\": \"torch\", \"version\": \"2\"}\n{\"name\": \"a\", \"ms\": 1.5, \"wall_s\": 2}\n", got); err != nil || len(got) != 1 || got["a"] != 1.5 {
 		t.Errorf("%v, %v", got, err)
 	}
-	for _, bad := range []string{"{\"name\": \"b\", \"error\": \"no memory\"}\n", "{nonsense\n"} {
-		if err := results(bad, got); err == nil {
+	for i, bad := range []string{"{\"name\": \"b\", \"error\": \"no memory\"}\n", "{nonsense\n"} {
+		good := fmt.Sprintf("{\"name\": \"behind%d\", \"ms\": 3}\n", i)
+		if err := results(bad+good, got); err == nil {
 			t.Errorf("%q is no error", bad)
+		}
+		if got[fmt.Sprint("behind", i)] != 3 {
+			t.Errorf("what stands behind %q was not read", bad)
 		}
 	}
 }
@@ -407,13 +412,15 @@ func TestTheRatiosHaveTheirBars(t *testing.T) {
 		"Float8Linear delayed, 2048x4096x4096: torch.compile's time by ours": {Got: "1×", Met: true},
 		"the same in float8 with static scales":                              {Got: "1.05×", Met: true},
 		"torch: llama float8 static compiled":                                {Got: "14.7 ms", Met: true},
+		"Float8Linear delayed, 4096x4096x4096: torch.compile's time by ours": {Got: "not measured", Bar: "≥ 1×"},
+		"Float8Linear delayed, 8192x4096x4096: torch.compile's time by ours": {Got: "not measured", Met: true},
 	} {
 		want.What = what
 		if got[what] != want {
 			t.Errorf("%+v, want %+v", got[what], want)
 		}
 	}
-	if len(r.rows) != 5 {
+	if len(r.rows) != 8 {
 		t.Errorf("%d rows: %+v", len(r.rows), r.rows)
 	}
 }

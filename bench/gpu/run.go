@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -9,10 +10,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +39,8 @@ var parts = []part{
 	{"calibrate", "calibrating llama on the GPU and on the processor", 60 * time.Second, (*runner).calibrate},
 	{"golden", "the reference library's recording", 30 * time.Second, (*runner).golden},
 	{"agree", "calibrated state and gates, GPU and processor", 60 * time.Second, (*runner).agree},
-	{"tests", "the tests of runtime/cuda", 150 * time.Second, (*runner).tests},
-	{"sanitizer", "memcheck and racecheck of the kernels' tests", 120 * time.Second, (*runner).sanitizer},
+	{"tests", "the short tests of runtime/cuda", 100 * time.Second, (*runner).tests},
+	{"sanitizer", "memcheck and racecheck of the kernels' short tests", 100 * time.Second, (*runner).sanitizer},
 }
 
 // runner is one run on a GPU machine.
@@ -53,7 +54,7 @@ type runner struct {
 	rows         []row
 }
 
-// runAll runs the parts and prints the table.
+// runAll runs the parts and prints the table. A bar that is missed, or that nothing was measured for, is an error behind the table.
 func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -100,6 +101,10 @@ func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	for _, p := range chosen {
+		if ctx.Err() != nil {
+			r.add(failed("part "+p.name, errors.New("not run: interrupted")))
+			continue
+		}
 		start := time.Now()
 		limited, stop := context.WithTimeout(ctx, p.limit)
 		p.run(r, limited)
@@ -108,11 +113,11 @@ func runAll(ctx context.Context, args []string, stdout io.Writer) error {
 		if err := r.save(); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			break
-		}
 	}
-	return writeTable(stdout, r.rows)
+	if err := errors.Join(r.save(), writeTable(stdout, r.rows)); err != nil {
+		return err
+	}
+	return verdict(r.rows)
 }
 
 // choose reads --parts.
@@ -202,38 +207,70 @@ func (r *runner) add(rows ...row) { r.rows = append(r.rows, rows...) }
 func (r *runner) models(name string) string { return filepath.Join(r.root, "testdata", "models", name) }
 
 func (r *runner) devices(ctx context.Context) {
-	out, err := r.fp8rewrite(ctx, "devices", "devices")
+	out, err := r.fp8rewrite(ctx, "devices", "devices", "--json")
 	if err != nil {
-		r.add(failed("devices", err))
+		r.add(failed("GPU", err))
 		return
 	}
-	found := "no GPU"
-	for line := range strings.Lines(out) {
-		if name, rest, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && name == "cuda:0" {
-			found = strings.TrimSpace(rest)
-		}
-	}
-	r.add(row{What: "GPU", Got: found, Met: true})
+	r.add(gpuRow([]byte(out)))
 }
 
-// results reads lines of JSON.
+// gpuRow reads what fp8rewrite devices says of the first GPU.
+func gpuRow(out []byte) row {
+	var found struct {
+		CUDA struct {
+			Usable bool   `json:"usable"`
+			Error  string `json:"error"`
+			Cards  []struct {
+				Name       string `json:"name"`
+				Usable     bool   `json:"usable"`
+				Error      string `json:"error"`
+				Capability string `json:"compute_capability"`
+			} `json:"cards"`
+		} `json:"cuda"`
+	}
+	err := json.Unmarshal(out, &found)
+	switch c := found.CUDA; {
+	case err != nil:
+		return failed("GPU", err)
+	case len(c.Cards) == 0:
+		return failed("GPU", fmt.Errorf("none: %s", c.Error))
+	case !c.Usable || !c.Cards[0].Usable:
+		return failed("GPU", fmt.Errorf("%s cannot be used: %s", c.Cards[0].Name, cmp.Or(c.Cards[0].Error, c.Error)))
+	default:
+		return row{What: "GPU", Got: c.Cards[0].Name + ", compute capability " + c.Cards[0].Capability, Bar: "can be used", Met: true}
+	}
+}
+
+// results reads lines of JSON. One that tells an error does not keep the others from being read.
 func results(out string, into map[string]float64) error {
+	var errs []error
 	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "{") {
 			continue
 		}
 		var x result
-		if err := json.Unmarshal([]byte(line), &x); err != nil {
-			return fmt.Errorf("%.80q: %w", line, err)
-		}
-		if x.Error != "" {
-			return fmt.Errorf("%s: %s", x.Name, x.Error)
-		}
-		if x.Ms > 0 {
+		switch err := json.Unmarshal([]byte(line), &x); {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%.80q: %w", line, err))
+		case x.Error != "":
+			errs = append(errs, fmt.Errorf("%s: %s", x.Name, x.Error))
+		case x.Ms > 0:
 			into[x.Name] = x.Ms
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// took is the time of ours with this name, NaN where it was not measured.
+func (r *runner) took(name string) float64 { return of(r.ours, name) }
+
+// of is a figure that is not zero, or NaN.
+func of(figures map[string]float64, name string) float64 {
+	if v := figures[name]; v > 0 {
+		return v
+	}
+	return math.NaN()
 }
 
 func (r *runner) kernels(ctx context.Context) {
@@ -241,25 +278,17 @@ func (r *runner) kernels(ctx context.Context) {
 	if err = errors.Join(results(out, r.ours), err); err != nil {
 		r.add(failed("kernels", err))
 	}
-	const elements = 8192 * 8192
-	if ms, ok := r.ours[castName]; ok { // it ran at least in part
-		r.add(above("fused cast + amax, 8192² bfloat16", 3*elements/ms/1e9, 3.5, " TB/s"))
-	}
+	const elements, operations = 8192 * 8192, 2 * 8192. * 8192 * 8192
+	r.add(above("fused cast + amax, 8192² bfloat16", 3*elements/r.took(castName)/1e9, 3.5, " TB/s"))
 	for _, x := range []struct {
 		s   size
 		bar float64
 	}{{size{8192, 4096, 4096}, 1.6}, {size{2048, 4096, 4096}, 1.25}} {
-		f, b := r.ours["float8linear "+x.s.String()], r.ours["bf16 linear "+x.s.String()]
-		if f > 0 && b > 0 {
-			r.add(above(fmt.Sprintf("Float8Linear over bfloat16 linear, %v", x.s), b/f, x.bar, "×"))
-		}
+		f, b := r.took("float8linear "+x.s.String()), r.took("bf16 linear "+x.s.String())
+		r.add(above(fmt.Sprintf("Float8Linear over bfloat16 linear, %v", x.s), b/f, x.bar, "×"))
 	}
-	if ms, ok := r.ours["float8 matmul 8192x8192x8192"]; ok {
-		r.add(shown("float8 product, 8192³", 2*8192.*8192*8192/ms/1e9, " TFLOP/s"))
-	}
-	if ms, ok := r.ours["bf16 linear 8192x8192x8192"]; ok {
-		r.add(shown("bfloat16 product, 8192³", 2*8192.*8192*8192/ms/1e9, " TFLOP/s"))
-	}
+	r.add(shown("float8 product, 8192³", operations/r.took("float8 matmul 8192x8192x8192")/1e9, " TFLOP/s"),
+		shown("bfloat16 product, 8192³", operations/r.took("bf16 linear 8192x8192x8192")/1e9, " TFLOP/s"))
 }
 
 func (r *runner) torch(ctx context.Context) {
@@ -269,7 +298,7 @@ func (r *runner) torch(ctx context.Context) {
 		return
 	}
 	if _, err := r.exec(ctx, "torch", r.work, r.python, "-c", "import torch; assert torch.cuda.is_available()"); err != nil {
-		r.add(row{What: "torch", Got: "not here", Met: true})
+		r.add(failed("torch", fmt.Errorf("torch with a GPU is not here: %w", err)))
 		return
 	}
 	args := []string{"-u", script}
@@ -289,10 +318,19 @@ const (
 )
 
 func (r *runner) model(ctx context.Context) {
+	if err := r.timeModel(ctx); err != nil {
+		r.add(failed("generated model", err))
+	}
+	f, bf := r.took("llama float8 static"), r.took("llama bf16")
+	r.add(below("four layers of Llama 7B, 2 × 4096, float8 static", f, 22, " ms"), shown("the same in bfloat16", bf, " ms"),
+		below("float8 static by our bfloat16", f/bf, 0.80, "×"))
+}
+
+// timeModel makes the model, converts and calibrates it, and times both.
+func (r *runner) timeModel(ctx context.Context) error {
 	dir := filepath.Join(r.work, "llama7b")
 	if err := sevenB.write(ctx, dir, 2*batch, sequence); err != nil {
-		r.add(failed("generated model", err))
-		return
+		return err
 	}
 	model, fp8, static, rep := filepath.Join(dir, "model.onnx"), filepath.Join(dir, "fp8.onnx"), filepath.Join(dir, "static.onnx"), filepath.Join(r.out, "bench-llama7b.json")
 	gpu := []string{"--device", "cuda", "--compute", "bfloat16"}
@@ -302,34 +340,28 @@ func (r *runner) model(ctx context.Context) {
 		append([]string{"bench", static, "--against", model, "--shape", fmt.Sprintf("hidden_states=%dx%dx%d", batch, sequence, sevenB.hidden), "--report", rep}, gpu...),
 	} {
 		if _, err := r.fp8rewrite(ctx, "model", args...); err != nil {
-			r.add(failed("generated model: "+args[0], err))
-			return
+			return fmt.Errorf("%s: %w", args[0], err)
 		}
 	}
 	b, err := readReport(rep)
-	if err == nil && (b.Bench == nil || b.Bench.Against == nil) {
-		err = errors.New("the report has no times of two models")
-	}
 	if err != nil {
-		r.add(failed("generated model", err))
-		return
+		return err
 	}
-	f, bf := float64(b.Bench.Model.Median), float64(b.Bench.Against.Median)
-	r.ours["llama float8 static"], r.ours["llama bf16"] = f, bf
-	r.add(below("four layers of Llama 7B, 2 × 4096, float8 static", f, 22, " ms"), shown("the same in bfloat16", bf, " ms"),
-		below("float8 static by our bfloat16", f/bf, 0.80, "×"))
+	if b.Bench == nil || b.Bench.Against == nil {
+		return errors.New("the report has no times of two models")
+	}
+	r.ours["llama float8 static"], r.ours["llama bf16"] = float64(b.Bench.Model.Median), float64(b.Bench.Against.Median)
+	return nil
 }
 
-// ratios are our figures by torch's, where there are both.
+// ratios are our figures by torch's. One that lacks either is not measured.
 func (r *runner) ratios(context.Context) {
 	ratio := func(what, ours, theirs string, bar float64) {
-		a, b := r.ours[ours], r.theirs[theirs]
-		switch {
-		case a == 0 || b == 0:
-		case bar > 0:
-			r.add(above(what, b/a, bar, "×"))
-		default:
-			r.add(shown(what, b/a, "×"))
+		x := of(r.theirs, theirs) / r.took(ours)
+		if bar > 0 {
+			r.add(above(what, x, bar, "×"))
+		} else {
+			r.add(shown(what, x, "×"))
 		}
 	}
 	ratio("fused cast + amax: torch.compile's time by ours", castName, castName+" compiled", 1.5)
@@ -360,53 +392,69 @@ func (r *runner) converted(ctx context.Context, log, model, name string, args ..
 }
 
 func (r *runner) calibrate(ctx context.Context) {
-	const what = "calibrating llama, 8 steps: processor's time by the GPU's"
-	if err := r.converted(ctx, "calibrate", "llama/model.onnx", "calibrate.onnx"); err != nil {
-		r.add(failed(what, err))
-		return
-	}
+	err := r.converted(ctx, "calibrate", "llama/model.onnx", "calibrate.onnx")
 	for _, device := range []string{"cuda", "cpu"} {
-		out, err := r.exec(ctx, "calibrate", r.work, filepath.Join(r.bin, "gpu"), "calibrate", "--device", device, "--model", "calibrate.onnx", "--data", r.models("llama/data.npz"))
-		if err = errors.Join(results(out, r.ours), err); err != nil {
-			r.add(failed(what, err))
-			return
+		if err == nil {
+			var out string
+			out, err = r.exec(ctx, "calibrate", r.work, filepath.Join(r.bin, "gpu"), "calibrate", "--device", device, "--model", "calibrate.onnx", "--data", r.models("llama/data.npz"))
+			err = errors.Join(results(out, r.ours), err)
 		}
 	}
-	gpu, cpu := r.ours["calibrate llama 8 steps on cuda"], r.ours["calibrate llama 8 steps on cpu"]
-	r.add(above(what, cpu/gpu, 5, "×"), shown("calibrating llama, 8 steps, on the GPU", gpu, " ms"))
-	gpu, cpu = r.ours["calibrate llama 8 steps on cuda, whole"], r.ours["calibrate llama 8 steps on cpu, whole"]
-	r.add(shown("the same with what engines do once for a model: processor's time by the GPU's", cpu/gpu, "×"), shown("on the GPU", gpu, " ms"))
+	if err != nil {
+		r.add(failed("calibrating llama", err))
+	}
+	for _, x := range []struct {
+		what, figure string
+		bar          float64
+	}{
+		{"calibrating llama, 8 steps, engine started before; programs, uploads and recording included", wholeRun, 5},
+		{"the steps of it alone, 8 times their median", stepsAlone, 0},
+	} {
+		gpu, cpu := r.took(calibrated("cuda", x.figure)), r.took(calibrated("cpu", x.figure))
+		by := shown(x.what+": processor's time by the GPU's", cpu/gpu, "×")
+		if x.bar > 0 {
+			by = above(by.What, cpu/gpu, x.bar, "×")
+		}
+		r.add(by, shown("on the GPU", gpu, " ms"), shown("on the processor", cpu, " ms"))
+	}
 }
 
 func (r *runner) golden(ctx context.Context) {
 	const what = "golden delayed_scaled_mm_bf16"
-	rep := filepath.Join(r.out, "golden.json")
-	err := r.converted(ctx, "golden", "llama/model.onnx", "golden.onnx", "--weights", "original", "--history-len", "4")
-	if err == nil {
-		_, err = r.fp8rewrite(ctx, "golden", "calibrate", "golden.onnx", "--data", r.models("llama/data.npz"), "--prefix", "calib_", "--labels", "labels",
-			"--batch-size", "8", "--no-amax-init", "-o", "golden.calibrated.onnx", "--report", rep, "--device", "cuda", "--compute", "bfloat16", "--accumulate", r.accumulate)
-	}
+	largest, median, loss, err := r.recorded(ctx)
 	if err != nil {
 		r.add(failed(what, err))
-		return
+		largest, median, loss = math.NaN(), math.NaN(), math.NaN()
+	}
+	r.add(below(what+": largest error of an input's amax", 100*largest, 3, "%"), below("its median", 100*median, 0.5, "%"), below("largest error of a step's loss", loss, 8e-3, ""))
+}
+
+// recorded calibrates llama as the recording was made, and gives the largest and the median error of an amax and the largest of a loss.
+func (r *runner) recorded(ctx context.Context) (largest, median, loss float64, err error) {
+	rep := filepath.Join(r.out, "golden.json")
+	if err := r.converted(ctx, "golden", "llama/model.onnx", "golden.onnx", "--weights", "original", "--history-len", "4"); err != nil {
+		return 0, 0, 0, err
+	}
+	if _, err := r.fp8rewrite(ctx, "golden", "calibrate", "golden.onnx", "--data", r.models("llama/data.npz"), "--prefix", "calib_", "--labels", "labels",
+		"--batch-size", "8", "--no-amax-init", "-o", "golden.calibrated.onnx", "--report", rep, "--device", "cuda", "--compute", "bfloat16", "--accumulate", r.accumulate); err != nil {
+		return 0, 0, 0, err
 	}
 	g, err := readRecording(r.models("llama/golden.json"))
 	if err != nil {
-		r.add(failed(what, err))
-		return
+		return 0, 0, 0, err
 	}
 	c, err := readReport(rep)
 	if err != nil {
-		r.add(failed(what, err))
-		return
+		return 0, 0, 0, err
+	}
+	if c.Calibration == nil {
+		return 0, 0, 0, errors.New("the report has no calibration")
 	}
 	amaxes, loss, err := g.against(c.Calibration)
 	if err != nil {
-		r.add(failed(what, err))
-		return
+		return 0, 0, 0, err
 	}
-	r.add(below(what+": largest error of an input's amax", 100*amaxes[len(amaxes)-1], 3, "%"), below("its median", 100*amaxes[len(amaxes)/2], 0.5, "%"),
-		below("largest error of a step's loss", loss, 8e-3, ""))
+	return amaxes[len(amaxes)-1], amaxes[len(amaxes)/2], loss, nil
 }
 
 // verified are the models that the GPU and the processor must agree on, with the gates that both must pass.
@@ -436,7 +484,10 @@ func (r *runner) agrees(ctx context.Context, name, model, data string, gates []s
 	reports := map[string]string{}
 	for _, device := range []string{"cpu", "cuda"} {
 		reports[device] = filepath.Join(r.out, name+"-"+device+".json")
-		args := []string{"calibrate", name + ".onnx", "--data", data, "--prefix", "calib_", "-o", name + "." + device + ".onnx", "--report", reports[device], "--device", device, "--accumulate", r.accumulate, "--quiet"}
+		args := []string{"calibrate", name + ".onnx", "--data", data, "--prefix", "calib_", "-o", name + "." + device + ".onnx", "--report", reports[device], "--device", device, "--quiet"}
+		if device == "cuda" {
+			args = append(args, "--accumulate", r.accumulate)
+		}
 		if _, err := r.fp8rewrite(ctx, "agree", args...); err != nil {
 			return err
 		}
@@ -462,50 +513,4 @@ func (r *runner) agrees(ctx context.Context, name, model, data string, gates []s
 	}
 	r.add(passed(name+": verify on both, "+strings.Join(gates, " "), "gates met"))
 	return nil
-}
-
-var testLine = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): `)
-
-func (r *runner) tests(ctx context.Context) {
-	for _, p := range tested {
-		what := "tests of " + p
-		// GPUs are left in any state by a test that loses its context: one after the other, each in a process of its own.
-		out, err := r.exec(ctx, "tests", filepath.Join(r.root, filepath.FromSlash(p)), filepath.Join(r.bin, testBinary(p)), "-test.v", "-test.timeout", "140s")
-		count := map[string]int{}
-		for _, m := range testLine.FindAllStringSubmatch(out, -1) {
-			count[m[1]]++
-		}
-		text := fmt.Sprintf("%d passed, %d failed, %d skipped", count["PASS"], count["FAIL"], count["SKIP"])
-		if err != nil {
-			r.add(row{What: what, Got: text + ": " + strings.SplitN(err.Error(), "\n", 2)[0], Bar: "passes"})
-			continue
-		}
-		r.add(passed(what, text))
-	}
-}
-
-// sanitizerErrors finds the last line of compute-sanitizer.
-var sanitizerErrors = regexp.MustCompile(`(?:ERROR SUMMARY|RACECHECK SUMMARY): [^\n]*`)
-
-func (r *runner) sanitizer(ctx context.Context) {
-	program := "compute-sanitizer"
-	if _, err := exec.LookPath(program); err != nil {
-		found, _ := filepath.Glob("/usr/local/cuda*/bin/compute-sanitizer")
-		if len(found) == 0 {
-			r.add(row{What: "compute-sanitizer", Got: "not here", Met: true})
-			return
-		}
-		program = found[0]
-	}
-	const kernels = "runtime/cuda/kernels"
-	for _, tool := range []string{"memcheck", "racecheck"} {
-		out, err := r.exec(ctx, "sanitizer", filepath.Join(r.root, filepath.FromSlash(kernels)), program, "--tool", tool, "--error-exitcode", "99",
-			filepath.Join(r.bin, testBinary(kernels)), "-test.short", "-test.timeout", "100s")
-		summary := sanitizerErrors.FindString(out)
-		if err != nil {
-			r.add(failed(tool+" of the kernels' tests", fmt.Errorf("%s: %w", summary, err)))
-			continue
-		}
-		r.add(passed(tool+" of the kernels' tests", summary))
-	}
 }
