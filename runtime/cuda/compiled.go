@@ -28,6 +28,7 @@ type compiled struct {
 
 	setup, steps *phase
 	set          int // the session's version that setup ran for, -1 before it did
+	equal        int // the session's version that stillEqual was true for
 
 	// On the GPU; nothing before load.
 	loaded     bool
@@ -83,6 +84,11 @@ func (p *phase) forget(c *driver.Context) error {
 	return errors.Join(errs...)
 }
 
+// forget gives all of the program's recorded graphs back.
+func (p *compiled) forget(c *driver.Context) error {
+	return errors.Join(p.setup.forget(c), p.steps.forget(c))
+}
+
 // compile makes the program for the inputs that shapes names; types are theirs. It touches the GPU to ask cuBLASLt alone.
 func (s *session) compile(ctx context.Context, shapes map[string]tensor.Shape) (*compiled, error) {
 	key := spell(shapes)
@@ -101,7 +107,7 @@ func (s *session) compile(ctx context.Context, shapes map[string]tensor.Shape) (
 	if err != nil {
 		return nil, err
 	}
-	p := &compiled{key: key, st: st, prog: prog, set: -1, setup: newPhase(prog.Setup, prog.SetupCleared), steps: newPhase(prog.Steps, prog.Cleared),
+	p := &compiled{key: key, st: st, prog: prog, set: -1, equal: s.version, setup: newPhase(prog.Setup, prog.SetupCleared), steps: newPhase(prog.Steps, prog.Cleared),
 		place: map[*program.Buffer]driver.Ptr{}, segments: map[*program.Segment]runtime.Session{}}
 	p.layOut()
 	s.programs = append(s.programs, p)
@@ -185,21 +191,11 @@ func (p *compiled) layOut() {
 	}
 }
 
-// load takes the program's memory and fills its weights.
+// load takes the program's memory and fills its weights. A program that is loaded may still lack an arena: another one could not grow it.
 func (s *session) load(ctx context.Context, c *driver.Context, p *compiled) (err error) {
-	if p.loaded {
+	s.touch(p)
+	if p.loaded && p.prog.Arena <= s.mem.size {
 		return nil
-	}
-	spare := func() (bool, error) {
-		for _, q := range s.programs {
-			if q != p && q.loaded {
-				return true, s.unload(c, q)
-			}
-		}
-		return false, nil
-	}
-	if err := s.mem.admit(c, p, spare); err != nil {
-		return err
 	}
 	defer func() {
 		if err != nil {
@@ -207,23 +203,25 @@ func (s *session) load(ctx context.Context, c *driver.Context, p *compiled) (err
 		}
 	}()
 	p.loaded = true
-	moved, err := s.mem.grow(c, p.prog.Arena)
-	if moved {
-		for _, q := range s.programs {
-			err = errors.Join(err, q.setup.forget(c), q.steps.forget(c))
+	if err := s.mem.hold(p); err != nil {
+		return err
+	}
+	for {
+		if err := s.admit(c, p); err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
-	}
-	if p.state, err = s.mem.alloc(c, p.stateBytes); err != nil {
-		return err
-	}
-	for b, offset := range p.offsets {
-		p.place[b] = p.state.Add(offset)
-	}
-	if err := s.mem.take(c, p); err != nil {
-		return err
+		err := s.settle(c, p)
+		if err == nil {
+			break
+		}
+		if !driver.IsOutOfMemory(err) {
+			return err
+		}
+		// The card has it, but not in one piece, or somebody else took it.
+		more, spared := s.spare(c, p, true)
+		if spared != nil || !more {
+			return errors.Join(err, spared)
+		}
 	}
 	for _, b := range p.prog.Weights {
 		w := s.mem.weights[keyOf(b)]
@@ -240,6 +238,28 @@ func (s *session) load(ctx context.Context, c *driver.Context, p *compiled) (err
 	}
 	// What the host computes with is opened now, so that a run does not wait for it.
 	return p.openSegments(ctx, s)
+}
+
+// settle gives the program its places.
+func (s *session) settle(c *driver.Context, p *compiled) error {
+	moved, err := s.mem.grow(c, p.prog.Arena)
+	if moved {
+		for _, q := range s.resident {
+			err = errors.Join(err, q.forget(c))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if p.state == 0 {
+		if p.state, err = s.mem.alloc(c, p.stateBytes); err != nil {
+			return err
+		}
+		for b, offset := range p.offsets {
+			p.place[b] = p.state.Add(offset)
+		}
+	}
+	return s.mem.take(c, p)
 }
 
 // fill uploads a weight.
@@ -275,20 +295,21 @@ func (s *session) unload(c *driver.Context, p *compiled) error {
 		errs = append(errs, h.Close())
 	}
 	clear(p.segments)
-	errs = append(errs, p.setup.forget(c), p.steps.forget(c), s.mem.drop(c, p))
+	errs = append(errs, p.forget(c), s.mem.drop(c, p))
 	if p.state != 0 {
 		errs = append(errs, s.mem.free(c, p.state, p.stateBytes))
 		p.state = 0
 	}
 	clear(p.place)
 	p.loaded, p.set = false, -1
+	s.resident = without(s.resident, p)
 	p.setup.runs, p.steps.runs = 0, 0
 	return errors.Join(errs...)
 }
 
 // stillEqual says whether the variables that the program takes for one are equal.
 func (s *session) stillEqual(p *compiled) bool {
-	if p.set == s.version {
+	if p.equal == s.version {
 		return true
 	}
 	for _, group := range p.prog.Equal {
@@ -298,6 +319,7 @@ func (s *session) stillEqual(p *compiled) bool {
 			}
 		}
 	}
+	p.equal = s.version
 	return true
 }
 

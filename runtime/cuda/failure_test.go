@@ -86,15 +86,27 @@ func TestMemoryThatDoesNotSufficeIsAnErrorWithTheNumbers(t *testing.T) {
 		}
 	}
 
-	// A bound of the caller's.
-	s = r.open(t, r.model(), runtime.Options{MaxMemory: 1 << 20})
+	// A bound of the caller's, in which the workspace counts.
+	s = r.open(t, r.model(), runtime.Options{MaxMemory: 33 << 20})
 	if _, err := s.Run(t.Context(), numbers(0, 1000)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Run(t.Context(), numbers(0, 100_000))
 	said, ok := errors.AsType[*runtime.MemoryError](err)
-	if !ok || said.Have != 1<<20 || said.Of != "" || said.Need < 1_200_000 {
+	if !ok || said.Have != 33<<20 || said.Of != "" || said.Need < 32<<20+1_200_000 {
 		t.Errorf("%v, want a MemoryError", err)
+	}
+	for _, n := range []int{60_000, 70_000, 60_000} { // one at a time
+		if err := runs(t, s, n); err != nil {
+			t.Errorf("%d numbers: %v", n, err)
+		}
+	}
+	if s.mem.held+lt.DefaultWorkspace > 33<<20 {
+		t.Errorf("%d bytes are held beside the workspace, and 33 MiB are allowed", s.mem.held)
+	}
+	s = r.open(t, r.model(), runtime.Options{MaxMemory: 32 << 20})
+	if _, err := s.Run(t.Context(), numbers(0, 3)); !errors.As(err, &said) || said.Need <= 32<<20 {
+		t.Errorf("%v, want a MemoryError: the workspace leaves nothing", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fp8rewrite/fp8rewrite/graph"
@@ -25,6 +26,7 @@ import (
 type rig struct {
 	cuda    *drivertest.Library
 	backend *Backend
+	mu      sync.Mutex
 	lowered int // programs made
 	edit    func(h *hand)
 }
@@ -85,6 +87,8 @@ func copyStep(node string, dst, src *program.Tensor, count *int) program.Step {
 }
 
 func (r *rig) lower(_ context.Context, s *session, shapes map[string]tensor.Shape) (*specialize.Static, *program.Program, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.lowered++
 	n := shapes["x"][0]
 	h := &hand{n: n, x: array(program.State, n), inner: array(program.Arena, n), y: array(program.State, n), weight: array(program.Weight, 3),

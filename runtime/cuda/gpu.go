@@ -18,6 +18,7 @@ type gpu struct {
 	kernels  *kernels.Set
 	products *lt.Handle
 	pinned   pinned
+	sessions []*session // that have something on the GPU, the one used last last; known to the GPU's thread alone
 }
 
 // shared is the GPU, made ready when the first session is opened. Nobody gives it back: it goes with the process.

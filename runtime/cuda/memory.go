@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fp8rewrite/fp8rewrite/runtime"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/program"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -35,10 +34,8 @@ type weight struct {
 	at    driver.Ptr
 	bytes int64
 	slab  *slab
-	users int // programs
-
-	placed bool // before, at is its offset in the slab
-	ready  bool // filled
+	users int  // programs
+	ready bool // filled
 }
 
 // slab is the memory of the weights that a program brought, taken at once.
@@ -55,7 +52,7 @@ func keyOf(b *program.Buffer) weightKey {
 	return weightKey{source: b.Source, form: b.Form}
 }
 
-// missing is how many bytes a program needs beside what is there.
+// missing is how many bytes a program needs beside what is there, an arena that grows giving back what it had.
 func (m *memory) missing(p *compiled) int64 {
 	n := int64(0)
 	seen := map[weightKey]bool{}
@@ -65,45 +62,10 @@ func (m *memory) missing(p *compiled) int64 {
 			n += aligned(b.Bytes)
 		}
 	}
-	return n + p.stateBytes + max(0, p.prog.Arena-m.size)
-}
-
-// admit makes sure that a program's memory can be taken: within the session's bound, and from the card. spare gives memory back that
-// another program holds, and says whether there was any.
-func (m *memory) admit(c *driver.Context, p *compiled, spare func() (bool, error)) error {
-	const what = "a run of the model"
-	for {
-		need := m.missing(p)
-		free, _, err := c.Memory()
-		if err != nil {
-			return err
-		}
-		var short error
-		if m.bound > 0 && m.held+need > m.bound {
-			short = &runtime.MemoryError{Need: m.held + need, Have: m.bound, For: what}
-		} else if need > free+m.reuse(p) {
-			// What the session holds already counts on both sides.
-			short = &runtime.MemoryError{Need: m.held + need, Have: m.held + free, For: what, Of: m.card}
-		}
-		if short == nil {
-			return nil
-		}
-		more, err := spare()
-		if err != nil {
-			return err
-		}
-		if !more {
-			return short
-		}
+	if p.state == 0 {
+		n += aligned(p.stateBytes)
 	}
-}
-
-// reuse is how many bytes a growing arena gives back before it takes more.
-func (m *memory) reuse(p *compiled) int64 {
-	if p.prog.Arena > m.size {
-		return m.size
-	}
-	return 0
+	return n + max(0, aligned(p.prog.Arena)-aligned(m.size))
 }
 
 // alloc takes memory and counts it.
@@ -123,14 +85,12 @@ func (m *memory) free(c *driver.Context, at driver.Ptr, n int64) error {
 	return c.Free(at)
 }
 
-// grow makes the arena at least n bytes; moved says that its address is another one.
+// grow makes the arena at least n bytes; moved says that its address is another one, or after an error that there is none.
 func (m *memory) grow(c *driver.Context, n int64) (moved bool, err error) {
 	if n <= m.size {
 		return false, nil
 	}
-	old, size := m.arena, m.size
-	m.arena, m.size = 0, 0
-	if err := m.free(c, old, size); err != nil {
+	if err := m.release(c); err != nil {
 		return true, err
 	}
 	at, err := m.alloc(c, n)
@@ -141,37 +101,54 @@ func (m *memory) grow(c *driver.Context, n int64) (moved bool, err error) {
 	return true, nil
 }
 
-// take gives p's weights their places; what is new is to be filled.
-func (m *memory) take(c *driver.Context, p *compiled) error {
-	fresh := &slab{}
+// hold counts p among the users of those of its weights that are there already, so that they stay while others make room.
+func (m *memory) hold(p *compiled) error {
 	for _, b := range p.prog.Weights {
-		k := keyOf(b)
-		w := m.weights[k]
-		if w == nil {
-			w = &weight{key: k, at: driver.Ptr(fresh.bytes), bytes: b.Bytes, slab: fresh}
-			m.weights[k] = w
-			fresh.bytes += aligned(b.Bytes)
-			fresh.live++
+		w := m.weights[keyOf(b)]
+		if _, held := p.place[b]; held || w == nil {
+			continue
 		}
-		w.users++
-		p.weights = append(p.weights, w)
 		if w.bytes < b.Bytes {
 			return fmt.Errorf("cuda: internal error: weight %s of %d bytes is there with %d", b.Form, b.Bytes, w.bytes)
 		}
+		w.users++
+		p.weights = append(p.weights, w)
+		p.place[b] = w.at
+	}
+	return nil
+}
+
+// release gives the arena back.
+func (m *memory) release(c *driver.Context) error {
+	old, size := m.arena, m.size
+	m.arena, m.size = 0, 0
+	return m.free(c, old, size)
+}
+
+// take gives p's other weights their places; they are to be filled.
+func (m *memory) take(c *driver.Context, p *compiled) error {
+	fresh := &slab{}
+	var order []*weight
+	made := map[weightKey]*weight{}
+	for _, b := range p.prog.Weights {
+		k := keyOf(b)
+		if m.weights[k] != nil || made[k] != nil {
+			continue
+		}
+		w := &weight{key: k, at: driver.Ptr(fresh.bytes), bytes: b.Bytes, slab: fresh}
+		made[k], order = w, append(order, w)
+		fresh.bytes += aligned(b.Bytes)
 	}
 	at, err := m.alloc(c, fresh.bytes)
 	if err != nil {
 		return err
 	}
-	fresh.at = at
-	for i, b := range p.prog.Weights {
-		w := p.weights[i]
-		if w.slab == fresh && !w.placed {
-			w.at, w.placed = at.Add(int64(w.at)), true
-		}
-		p.place[b] = w.at
+	fresh.at, fresh.live = at, len(order)
+	for _, w := range order {
+		w.at = at.Add(int64(w.at))
+		m.weights[w.key] = w
 	}
-	return nil
+	return m.hold(p)
 }
 
 // drop lets go of p's weights, and gives back the memory of those that nobody else uses.
@@ -187,6 +164,9 @@ func (m *memory) drop(c *driver.Context, p *compiled) error {
 		}
 	}
 	p.weights = nil
+	for _, b := range p.prog.Weights {
+		delete(p.place, b)
+	}
 	return errors.Join(errs...)
 }
 

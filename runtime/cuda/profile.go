@@ -43,14 +43,14 @@ func (s *session) Profile(ctx context.Context, inputs map[string]runtime.Value, 
 		}
 		prof.Total = median(prof.Totals)
 		prof.Steps, err = t.each(prof.Total)
+		prof.Arena = s.mem.size
+		for _, w := range p.weights {
+			prof.Weights += w.bytes
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	prof.Arena = s.mem.size
-	for _, w := range p.weights {
-		prof.Weights += w.bytes
 	}
 	return prof, nil
 }

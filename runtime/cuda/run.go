@@ -130,6 +130,9 @@ type exec struct {
 // base is where a buffer lies.
 func (x *exec) base(b *program.Buffer) driver.Ptr {
 	if b.Home == program.Arena {
+		if b.Offset+b.Bytes > x.mem.size {
+			panic(fmt.Sprintf("an array ends at byte %d of an arena of %d", b.Offset+b.Bytes, x.mem.size))
+		}
 		return x.mem.arena.Add(b.Offset)
 	}
 	at, ok := x.place[b]

@@ -10,7 +10,6 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/ops"
 	"github.com/fp8rewrite/fp8rewrite/runtime"
-	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/kernels"
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/lt"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
@@ -32,6 +31,7 @@ type session struct {
 	mem memory
 
 	programs []*compiled // the one used last is last
+	resident []*compiled // that have something on the GPU, in the same order; known to the GPU's thread alone, as mem is
 	last     *compiled   // of the last run
 	host     runtime.Session
 	onHost   bool // the last run was the host's
@@ -292,13 +292,7 @@ func (s *session) Close() error {
 	if s.host != nil {
 		errs = append(errs, s.host.Close())
 	}
-	err := s.dev.Do(func(c *driver.Context) error {
-		var errs []error
-		for _, p := range s.programs {
-			errs = append(errs, s.unload(c, p))
-		}
-		return errors.Join(append(errs, s.mem.free(c, s.mem.arena, s.mem.size))...)
-	})
+	err := s.dev.Do(s.leave)
 	if s.dev.Lost() == nil { // otherwise there is nothing left to give back
 		errs = append(errs, err)
 	}
