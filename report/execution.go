@@ -10,8 +10,15 @@ type Execution struct {
 	Placements []Placement `json:"placements"`
 }
 
+// The models that a section may have run. A model that was measured alone is the rewritten one, unless it has no Float8Linear.
+const (
+	ModelOriginal  = "original"
+	ModelRewritten = "rewritten"
+)
+
 // Placement says where a node ran instead, and why.
 type Placement struct {
+	Model string `json:"model" class:"exact"` // ModelOriginal or ModelRewritten
 	Node  string `json:"node" class:"exact"`
 	Op    string `json:"op" class:"exact"`
 	Layer string `json:"layer" class:"exact"` // of a Float8Linear; "" otherwise

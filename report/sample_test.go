@@ -97,8 +97,8 @@ func calibrated() *report.Report {
 		Settings: report.CalibrationSettings{Data: "xxh64:60303ae22b998861", Steps: 3, BatchSize: 8, Rows: 20, Device: "cpu", AmaxInit: true,
 			Shard: "1/2", Ranks: 1},
 		Execution: report.Execution{Compute: "bfloat16", Accumulate: "fast", Placements: []report.Placement{
-			{Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"},
-			{Node: "/fc1/Gemm", Op: "Float8Linear", Layer: "fc1", Where: "bfloat16", Why: "K is 30, and float8 products want a multiple of 16"}}},
+			{Model: report.ModelRewritten, Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"},
+			{Model: report.ModelRewritten, Node: "/fc1/Gemm", Op: "Float8Linear", Layer: "fc1", Where: "bfloat16", Why: "K is 30, and float8 products want a multiple of 16"}}},
 		GradOutput: report.GradInitial,
 		Losses:     []report.Float64{2.5, 2.25, 2.125},
 		Layers:     []report.CalibratedLayer{fc1, head},
@@ -170,7 +170,7 @@ func benched() *report.Report {
 	r.Bench = &report.Bench{
 		Settings: report.BenchSettings{Device: "cuda:0", Runs: 30,
 			Inputs: []report.BenchInput{{Name: "hidden_states", DType: "bfloat16", Shape: []int64{2, 4096, 4096}}}},
-		Execution: report.Execution{Compute: "bfloat16", Accumulate: "fast", Placements: []report.Placement{{Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"}}},
+		Execution: report.Execution{Compute: "bfloat16", Accumulate: "fast", Placements: []report.Placement{{Model: report.ModelOriginal, Node: "/topk/TopK", Op: "TopK", Where: "cpu", Why: "no kernel for TopK"}}},
 		Ceilings: []report.Ceiling{{Name: report.CeilingFloat8, Unit: "TFLOP/s", Value: 1400}, {Name: report.CeilingBFloat16, Unit: "TFLOP/s", Value: 700},
 			{Name: report.CeilingMemory, Unit: "GB/s", Value: 4200}},
 		Model: report.BenchedModel{Name: "tiny.fp8.onnx", Median: 2, Fastest: 1.875, Slowest: 2.25, FLOPs: 1.5e12, Rate: 750, WeightBytes: 1 << 24,

@@ -66,7 +66,7 @@ var checks = []struct {
 	limit       time.Duration
 }{
 	{"memcheck", "^Test(CastIsExactForEverySixteenBitValue|CastTakesAnySizeAndAddress|AmaxAlone|EveryInstruction|Chains|ChainInPlaceAndBoolean|Norms|Activations|Softmax|Reduce|Rotary|Attention)$", 45 * time.Second},
-	{"racecheck", "^TestAttention$", 45 * time.Second},
+	{"racecheck", "^TestAttention$/^bfloat16$", 45 * time.Second},
 }
 
 // summary is the last line of compute-sanitizer.

@@ -194,6 +194,9 @@ func (b *benchmark) run(ctx context.Context) error {
 	bar := newBar(b.stderr, b.quiet)
 	defer bar.clear()
 	progress := bar.count("timing", "model")
+	if last := b.files[len(b.files)-1].Model; len(b.files) > 1 || len(nameLayers(last).float8) == 0 {
+		b.backend.places.original = last
+	}
 	var timed []*timing
 	for i, f := range b.files {
 		t, err := b.time(ctx, f.Model, inputs)

@@ -120,7 +120,11 @@ func TestBenchComparesLayersByName(t *testing.T) {
 	if len(s.Layers) != 29 || s.Model.Median != 2 || s.Model.Fastest != 1 || s.Model.Slowest != 3 || s.Against == nil || s.Model.WeightBytes != 1<<20 {
 		t.Fatalf("%d layers, model %+v", len(s.Layers), s.Model)
 	}
-	if len(s.Execution.Placements) != 2 || s.Execution.Compute != "bfloat16" || r.Volatile.Card != "a card" {
+	whose := map[string]int{}
+	for _, p := range s.Execution.Placements {
+		whose[p.Model]++
+	}
+	if len(whose) != 2 || whose["original"] != 2 || whose["rewritten"] != 2 || s.Execution.Compute != "bfloat16" || r.Volatile.Card != "a card" {
 		t.Errorf("execution %+v, card %q", s.Execution, r.Volatile.Card)
 	}
 	for _, l := range s.Layers {
@@ -145,7 +149,10 @@ func TestBenchComparesLayersByName(t *testing.T) {
 	if a.MinDim != 256 || a.CardMinDim != -1 || a.Saved != 4 {
 		t.Errorf("advice %+v, want --min-dim 256 and 4 ms", a)
 	}
-	const said = "note: 1 node ran on the cpu; the report says why\nnote: 1 layer did not run in float8 products; the report says why\n" +
+	const said = "note: 1 node of the original model ran on the cpu; the report says why\n" +
+		"note: 1 layer of the original model did not run in float8 products; the report says why\n" +
+		"note: 1 node of the rewritten model ran on the cpu; the report says why\n" +
+		"note: 1 layer of the rewritten model did not run in float8 products; the report says why\n" +
 		"next: fp8rewrite convert ../../testdata/models/llama/model.onnx --exclude 'model.layers.*.self_attn.k_proj' --exclude 'model.layers.*.self_attn.v_proj' -o model.fp8.onnx\n"
 	if stderr.String() != said {
 		t.Errorf("stderr has %q, want %q", stderr.String(), said)

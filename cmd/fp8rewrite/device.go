@@ -92,6 +92,8 @@ func (d *deviceOptions) open() (*engine, runtime.Options, error) {
 		return nil, opt, hint(usagef("--accumulate: got %q, want auto, fast or float32", d.accumulate), "--accumulate float32")
 	case d.compute != "" && (d.device == "cpu" || d.device == "ort"):
 		return nil, opt, hint(usagef("--compute is for --device cuda, got --device %s", d.device), "leave --compute out")
+	case d.accumulate != "auto" && (d.device == "cpu" || d.device == "ort"):
+		return nil, opt, hint(usagef("--accumulate is for --device cuda, got --device %s", d.device), "leave --accumulate out")
 	}
 	e := &engine{asked: d.device}
 	compute, sums := d.computing()
@@ -190,8 +192,10 @@ func explainRun(err error) error {
 		return hint(err, "the GPU is lost to this process, not to the next one: run it again, or with --device cpu")
 	case errors.As(err, &unsupported) && unsupported.Backend != "ort":
 		return hint(err, "--device ort runs the model with an ONNX Runtime library of yours")
-	case errors.As(err, &memory), driver.IsOutOfMemory(err):
+	case errors.As(err, &memory) && memory.Of == "":
 		return hint(err, "a smaller --batch-size, or a larger --max-memory")
+	case errors.As(err, &memory), driver.IsOutOfMemory(err): // the card is the limit
+		return hint(err, "a smaller batch: --batch-size, or --shape for random inputs")
 	}
 	return err
 }

@@ -15,9 +15,10 @@ import (
 // models need not know.
 type places struct {
 	runtime.Backend
+	original *graph.Model // nil where there is none; every other model is a rewritten one
 
 	mu   sync.Mutex
-	seen map[runtime.Placement]bool
+	seen map[reports.Placement]bool
 	list []reports.Placement
 }
 
@@ -28,7 +29,11 @@ func (p *places) Open(ctx context.Context, m *graph.Model, opt runtime.Options) 
 		return nil, err
 	}
 	if placer, ok := s.(runtime.Placer); ok {
-		return &placedSession{Session: s, placer: placer, places: p}, nil
+		whose := reports.ModelRewritten
+		if m == p.original {
+			whose = reports.ModelOriginal
+		}
+		return &placedSession{Session: s, placer: placer, places: p, whose: whose}, nil
 	}
 	return s, nil
 }
@@ -38,23 +43,25 @@ type placedSession struct {
 	runtime.Session
 	placer runtime.Placer
 	places *places
+	whose  string // the model
 }
 
 func (s *placedSession) Close() error {
-	s.places.add(s.placer.Placements())
+	s.places.add(s.whose, s.placer.Placements())
 	return s.Session.Close()
 }
 
-func (p *places) add(list []runtime.Placement) {
+func (p *places) add(whose string, list []runtime.Placement) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.seen == nil {
-		p.seen = map[runtime.Placement]bool{}
+		p.seen = map[reports.Placement]bool{}
 	}
 	for _, x := range list {
-		if !p.seen[x] {
-			p.seen[x] = true
-			p.list = append(p.list, reports.Placement{Node: x.Node, Op: x.Op, Layer: x.Layer, Where: x.Where, Why: x.Why})
+		y := reports.Placement{Model: whose, Node: x.Node, Op: x.Op, Layer: x.Layer, Where: x.Where, Why: x.Why}
+		if !p.seen[y] {
+			p.seen[y] = true
+			p.list = append(p.list, y)
 		}
 	}
 }
@@ -66,21 +73,29 @@ func (e *engine) execution() reports.Execution {
 	return reports.Execution{Compute: e.compute, Accumulate: e.sums, Placements: e.places.list}
 }
 
-// tellPlaces says in a line how many nodes ran elsewhere; the report and its table say which, and why.
+// tellPlaces says in a line how many nodes of each model ran elsewhere; the report and its table say which, and why.
 func (e *engine) tellPlaces(w io.Writer) {
-	nodes, layers := 0, 0
-	for _, p := range e.execution().Placements {
-		if p.Layer != "" && p.Where != "cpu" {
-			layers++
-		} else {
-			nodes++
+	list := e.execution().Placements
+	for _, model := range []string{reports.ModelOriginal, reports.ModelRewritten} {
+		nodes, layers, whose := 0, 0, ""
+		for _, p := range list {
+			switch {
+			case p.Model != model:
+			case p.Layer != "" && p.Where != "cpu":
+				layers++
+			default:
+				nodes++
+			}
 		}
-	}
-	if nodes > 0 {
-		fmt.Fprintf(w, "note: %s ran on the cpu; the report says why\n", counted(nodes, "node"))
-	}
-	if layers > 0 {
-		fmt.Fprintf(w, "note: %s did not run in float8 products; the report says why\n", counted(layers, "layer"))
+		if e.places.original != nil {
+			whose = " of the " + model + " model"
+		}
+		if nodes > 0 {
+			fmt.Fprintf(w, "note: %s%s ran on the cpu; the report says why\n", counted(nodes, "node"), whose)
+		}
+		if layers > 0 {
+			fmt.Fprintf(w, "note: %s%s did not run in float8 products; the report says why\n", counted(layers, "layer"), whose)
+		}
 	}
 }
 

@@ -280,6 +280,7 @@ func (v *verification) run(ctx context.Context) error {
 			tellPlan(v.stderr, "plan of the "+model+" model", p)
 		}
 	}
+	v.backend.places.original = v.files[0].Model
 	verifier, err := verify.New(v.backend, v.files[0].Model, v.set, opt)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func lists() map[string]list {
 	}
 	inGraph, byName := []string{"name", "graph"}, []string{"name"}
 	values := list{passes: [][]string{byName}, added: ValueAdded, removed: ValueRemoved, ordered: true}
-	placements := list{passes: [][]string{{"layer", "node", "op"}}}
+	placements := list{passes: [][]string{{"model", "layer", "node", "op"}}}
 	return map[string]list{
 		"layers":                         layers(inGraph, byName, []string{"weight_xxh64", "shape", "graph"}, []string{"weight_xxh64", "shape"}),
 		"calibration.layers":             layers(inGraph, byName),

@@ -20,11 +20,11 @@ func (o Options) elsewhere(b *strings.Builder, r *report.Report) {
 	if r.Bench != nil {
 		all = append(all, r.Bench.Execution.Placements...)
 	}
-	type reason struct{ where, why string }
+	type reason struct{ model, where, why string }
 	var order []reason
 	who := map[reason][]string{}
 	for _, p := range all {
-		k := reason{p.Where, p.Why}
+		k := reason{p.Model, p.Where, p.Why}
 		if who[k] == nil {
 			order = append(order, k)
 		}
@@ -50,6 +50,10 @@ func (o Options) elsewhere(b *strings.Builder, r *report.Report) {
 		for i, n := range names {
 			shown[i] = safe(n, maxName)
 		}
-		o.item(b, k.where, yellow, strings.Join(shown, ", ")+more+": "+k.why)
+		whose := ""
+		if k.model == report.ModelOriginal {
+			whose = " of the original"
+		}
+		o.item(b, k.where, yellow, strings.Join(shown, ", ")+more+whose+": "+k.why)
 	}
 }
