@@ -3,9 +3,11 @@ package lt
 import (
 	"errors"
 	"math/rand/v2"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 )
@@ -75,6 +77,62 @@ func TestAPlanIsMadeOnce(t *testing.T) {
 	if used := r.cuda.Used(); used != 0 {
 		t.Errorf("%d bytes are left", used)
 	}
+}
+
+func TestPlansThatNobodyAsksForAreDropped(t *testing.T) {
+	r := fakeRig(t, "130102")
+	const more = 20
+	problem := func(i int) Problem { return Problem{M: 1 + i, N: 32, K: 16, X: BF16, W: BF16, Y: BF16, Batch: 1} }
+	var held *Plan
+	r.do(t, func(c *driver.Context) error {
+		for i := range mostPlans + more {
+			plan, err := r.h.Plan(c, problem(i))
+			if err != nil {
+				return err
+			}
+			if i == 1 {
+				held = plan
+			}
+			if _, err := r.h.Plan(c, problem(0)); err != nil { // the one asked for again and again
+				return err
+			}
+		}
+		return nil
+	})
+	destroyed := func() int {
+		return strings.Count(strings.Join(r.cublas.Log(), "\n"), "cublasLtMatmulDescDestroy")
+	}
+	if r.h.Plans() != mostPlans {
+		t.Fatalf("%d plans are kept, want %d", r.h.Plans(), mostPlans)
+	}
+	if r.h.plans[problem(0)] == nil || r.h.plans[problem(1)] != nil || r.h.plans[problem(more)] != nil || r.h.plans[problem(more+1)] == nil {
+		t.Error("other plans were dropped than those that were not asked for for longest")
+	}
+	// What was dropped is given back once nobody holds it, and not before.
+	for range 500 {
+		goruntime.GC()
+		r.do(t, func(*driver.Context) error { return r.h.sweep() })
+		if destroyed() >= more-1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n := destroyed(); n != more-1 {
+		t.Errorf("%d dropped plans were given back, want %d and not the one that is held", n, more-1)
+	}
+	s := newSample(1, problem(1))
+	r.do(t, func(c *driver.Context) error {
+		r.h.plans[problem(1)] = held
+		defer delete(r.h.plans, problem(1))
+		plan, got, err := r.compute(c, s)
+		if err != nil {
+			return err
+		}
+		if worst, at := s.errorOf(got); plan != held || worst > 1e-6 {
+			t.Errorf("the plan that is held: error %g: %s", worst, at)
+		}
+		return nil
+	})
 }
 
 func TestABadAddressIsFoundBeforeTheCall(t *testing.T) {

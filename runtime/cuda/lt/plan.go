@@ -2,6 +2,9 @@ package lt
 
 import (
 	"errors"
+	goruntime "runtime"
+	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
@@ -17,8 +20,15 @@ type Handle struct {
 	workspace driver.Ptr
 	room      int64
 	plans     map[Problem]*Plan
+	asked     uint64 // calls of Plan
 	one, zero float32
+
+	mu   sync.Mutex
+	left []*Plan // what plans that nobody holds any more left in the library
 }
+
+// mostPlans is how many plans are kept for a problem that is asked for again.
+const mostPlans = 1024
 
 // New makes a handle with a workspace of so many bytes.
 func (l *Library) New(c *driver.Context, workspace int64) (*Handle, error) {
@@ -38,7 +48,7 @@ func (h *Handle) Close(c *driver.Context) error {
 	if h.handle == 0 {
 		return nil
 	}
-	var errs []error
+	errs := []error{h.sweep()}
 	for _, p := range h.plans {
 		errs = append(errs, p.destroy(h.lib))
 	}
@@ -68,12 +78,15 @@ type Plan struct {
 	Workspace int64
 	Waves     float32
 
+	asked uint64 // when, by Handle.asked
+
 	desc, w, x, y, c uintptr // c describes the matrix that is added, which is never read
 	algo             [8]uint64
 	set              [4]driver.Ptr // what the descriptor's addresses are: bias, scales of A, B, D
 }
 
-// Plan finds how p is computed: the library's first answer, which is kept. The error is an [*UnsupportedError] where the library has no
+// Plan finds how p is computed: the library's first answer, which is kept for as long as it is one of the last that were asked for, and for
+// who holds it as long as that one wants. The error is an [*UnsupportedError] where the library has no
 // algorithm for it.
 func (h *Handle) Plan(c *driver.Context, p Problem) (*Plan, error) {
 	if !p.X.Float8() {
@@ -82,8 +95,13 @@ func (h *Handle) Plan(c *driver.Context, p Problem) (*Plan, error) {
 	if p.Batch <= 1 {
 		p.Batch, p.XStride, p.WStride, p.YStride = 1, 0, 0, 0
 	}
+	h.asked++
 	if plan := h.plans[p]; plan != nil {
+		plan.asked = h.asked
 		return plan, nil
+	}
+	if err := h.sweep(); err != nil {
+		return nil, err
 	}
 	why := p.invalid()
 	if p.X.Float8() && why == "" {
@@ -111,8 +129,43 @@ func (h *Handle) Plan(c *driver.Context, p Problem) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	plan.asked = h.asked
 	h.plans[p] = plan
+	if len(h.plans) > mostPlans {
+		h.forget()
+	}
 	return plan, nil
+}
+
+// forget drops the plan that was not asked for for longest. Programs may hold it: what the library has of it waits for the garbage
+// collector to find that none does, and then for a call on the GPU's thread.
+func (h *Handle) forget() {
+	var problem Problem
+	var oldest *Plan
+	for p, plan := range h.plans {
+		if oldest == nil || plan.asked < oldest.asked {
+			problem, oldest = p, plan
+		}
+	}
+	delete(h.plans, problem)
+	goruntime.AddCleanup(oldest, func(left *Plan) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.left = append(h.left, left)
+	}, &Plan{desc: oldest.desc, w: oldest.w, x: oldest.x, y: oldest.y, c: oldest.c})
+}
+
+// sweep gives back what dropped plans left in the library.
+func (h *Handle) sweep() error {
+	h.mu.Lock()
+	left := slices.Clone(h.left)
+	h.left = h.left[:0]
+	h.mu.Unlock()
+	var errs []error
+	for _, p := range left {
+		errs = append(errs, p.destroy(h.lib))
+	}
+	return errors.Join(errs...)
 }
 
 // Spread puts n copies of the float32 at src to dst, in the order of a stream and without a kernel: each copy doubles what is there. It
