@@ -35,6 +35,18 @@ func (p *Policy) Section(name string) ([]Setting, bool) {
 	return s, ok
 }
 
+// Set puts a setting into a section, in place of one of its key, and reports whether the policy has the section. A policy converts
+// whether it has that section or not, so it has it from then on.
+func (p *Policy) Set(section string, s Setting) bool {
+	settings, ok := p.sections[section]
+	if !ok && section != Convert {
+		return false
+	}
+	settings = slices.DeleteFunc(slices.Clone(settings), func(x Setting) bool { return x.Key == s.Key })
+	p.sections[section] = append(settings, s)
+	return true
+}
+
 // Error is a mistake in a file.
 type Error struct {
 	Line, Column int

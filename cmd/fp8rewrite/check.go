@@ -16,6 +16,7 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/policy"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/diff"
 )
 
 // policyFile is the name under which check looks for a policy.
@@ -27,6 +28,7 @@ type checkOptions struct {
 	model, data, baseline, output, device string // in place of the policy's
 	report                                string
 	update, quiet                         bool
+	settings                              checkSettings
 }
 
 func newCheck() *cobra.Command {
@@ -38,7 +40,8 @@ func newCheck() *cobra.Command {
 sections, joins the reports and compares them with the baseline, the report that the project keeps. A gate that is not met and a difference
 that the policy fails on give exit status 3. --update makes this run's report the baseline; --report keeps it beside.
 
-The policy is ` + policyFile + ` unless another is named. Its paths are relative to it; flags take the place of what it says.
+The policy is ` + policyFile + ` unless another is named. Its paths are relative to it; flags take the place of what it says: those of
+convert, of diff, the gates of verify, and others that mean one thing in all jobs.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met or the reports differ, 130 interrupted.`,
 		Example: `  fp8rewrite check --update
@@ -66,6 +69,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met or the reports
 	}
 	f := cmd.Flags()
 	o.addFlags(cmd)
+	o.settings.addFlags(cmd)
 	f.StringVar(&o.model, "model", "", "the trained model, in place of the policy's")
 	f.StringVar(&o.data, "data", "", "batches, in place of the policy's")
 	f.StringVar(&o.baseline, "baseline", "", "report to compare with, in place of the policy's")
@@ -94,6 +98,9 @@ func (o *checkOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.refuseTargets(p, name); err != nil {
+		return err
+	}
 	var was *reports.Report
 	if !o.update {
 		if was, err = readReport(p.Baseline); err != nil {
@@ -103,23 +110,15 @@ func (o *checkOptions) run(cmd *cobra.Command, name string) error {
 			return err
 		}
 	}
-	for _, file := range []string{o.report, p.Output} {
-		if file == "" {
-			continue
-		}
-		if sameTarget(file, p.Model) || sameTarget(file, name) || sameTarget(file, p.Baseline) {
-			return fmt.Errorf("output %q is a file that the check reads", file)
-		}
-		if err := atomicfile.Probe(file); err != nil {
-			return err
-		}
-	}
 	dir, err := os.MkdirTemp("", "fp8rewrite-check-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	is, err := runJobs(cmd.Context(), cmd.ErrOrStderr(), p, dir)
+	if is != nil && is.Volatile.Fallback != "" && !o.quiet {
+		(&engine{fallback: is.Volatile.Fallback}).tell(cmd.ErrOrStderr(), &deviceOptions{})
+	}
 	var unmet gateError
 	if err != nil && !(errors.As(err, &unmet) && is != nil) {
 		return err
@@ -145,15 +144,15 @@ func (o *checkOptions) run(cmd *cobra.Command, name string) error {
 		}
 		return nil
 	}
-	this := o.report
-	if this == "" {
-		this = "this run"
+	say := diff.Options{OldName: p.Baseline, NewName: o.report, Artifact: o.report, UnmetGates: unmet.failures}
+	if o.report == "" { // what is there to point at is the baseline
+		say.NewName, say.Artifact = "this run", p.Baseline
 	}
 	stdout := cmd.OutOrStdout()
 	if o.quiet {
 		stdout = io.Discard
 	}
-	drift := compare.write(stdout, was, is, p.Baseline, this)
+	drift := compare.write(stdout, was, is, say)
 	switch {
 	case err == nil:
 		return drift
@@ -180,6 +179,9 @@ func (o *checkOptions) override(cmd *cobra.Command, p *policy.Policy, name strin
 		case x.path && *x.value != "" && !filepath.IsAbs(*x.value):
 			*x.value = filepath.Join(filepath.Dir(name), filepath.FromSlash(*x.value))
 		}
+	}
+	if err := o.settings.into(cmd, p); err != nil {
+		return err
 	}
 	settings, _ := p.Section(policy.Diff)
 	for _, s := range settings {
@@ -286,7 +288,7 @@ func runJobs(ctx context.Context, stderr io.Writer, p *policy.Policy, dir string
 		return nil, err
 	}
 	merged.Volatile = parts[0].Report.Volatile
-	merged.Volatile.Card = parts[len(parts)-1].Report.Volatile.Card
+	fillDevices(&merged.Volatile, parts)
 	for _, part := range parts[1:] {
 		merged.Volatile.DurationSeconds += part.Report.Volatile.DurationSeconds
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
 	"github.com/fp8rewrite/fp8rewrite/report/diff"
 )
@@ -19,6 +23,8 @@ type diffOptions struct {
 	asJSON         bool
 	failOn         []string
 	relTol, absTol []string
+	out            string // of diff alone
+	quiet          bool   // likewise
 }
 
 func newDiff() *cobra.Command {
@@ -29,9 +35,10 @@ func newDiff() *cobra.Command {
 		Long: `diff compares two reports of one job, of any version of this program. Names, decisions, digests and counts must be equal, figures equal
 within a tolerance, and time, host and version are not looked at. Layers find each other by name, renamed ones by their weight.
 
-A tolerance is a number for all figures or CLASS=NUMBER for those of a class: amax, scale, decibels, loss, share, error, count. Two figures
-are equal where they differ by no more than the absolute tolerance, or than the relative one times the larger of them. What applies is
-stated in the output. A difference in device or schema version alone is a note, which fails only where --fail-on names it.
+A tolerance is a number for all figures or CLASS=NUMBER for those of a class: ` + classNames() + `.
+Two figures are equal where they differ by no more than the absolute tolerance, or than the relative one times the larger of them. What
+applies is stated in the output. A difference in device or schema version alone is a note, which fails only where --fail-on names it.
+Reports of different jobs, and a job that is missing, fail whatever --fail-on names, but for none.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 		Example: `  fp8rewrite diff old.json new.json
@@ -52,7 +59,19 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 		},
 	}
 	o.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&o.out, "output", "o", "", "file to write the comparison to; without it, or with -, stdout")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
 	return cmd
+}
+
+// classNames are the classes of figures.
+func classNames() string {
+	var names []string
+	for _, t := range diff.DefaultTolerances() {
+		names = append(names, string(t.Class))
+	}
+	return strings.Join(names, ", ")
 }
 
 // addFlags defines the flags, which check has too.
@@ -64,7 +83,7 @@ func (o *diffOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", string(diff.Table), "form of the output: "+strings.Join(formats, ", "))
 	f.BoolVar(&o.asJSON, "json", false, "print JSON: --format json")
-	f.StringSliceVar(&o.failOn, "fail-on", []string{"all"}, "kinds of difference that fail, or error, warning, note (all kinds of a severity), all (errors and warnings), none")
+	f.StringSliceVar(&o.failOn, "fail-on", []string{"all"}, "kinds of difference that fail, or error, warning, note (all kinds of a severity), all (errors and warnings), none; with any but none, kind-mismatch and section-removed fail too")
 	f.StringSliceVar(&o.relTol, "rel-tol", nil, "relative tolerance, 0 to 1: NUMBER or CLASS=NUMBER, ... (default "+stated(true)+")")
 	f.StringSliceVar(&o.absTol, "abs-tol", nil, "absolute tolerance: NUMBER or CLASS=NUMBER, ... (default "+stated(false)+")")
 	completeWords(cmd, "format", formats...)
@@ -153,10 +172,11 @@ func (o *diffOptions) comparison() (*comparison, error) {
 	return c, nil
 }
 
-// write compares two reports and writes what differs; its error says that something does.
-func (c *comparison) write(stdout io.Writer, was, is *reports.Report, oldName, newName string) error {
+// write compares two reports and writes what differs; its error says that something does. Of o the names, the artifact and the gates
+// are heeded.
+func (c *comparison) write(stdout io.Writer, was, is *reports.Report, options diff.Options) error {
 	found := diff.Compare(was, is, c.tolerances)
-	options := diff.Options{OldName: oldName, NewName: newName, FailOn: c.failOn, Version: buildVersion()}
+	options.FailOn, options.Version = c.failOn, buildVersion()
 	if err := diff.Write(stdout, found, c.format, options); err != nil {
 		return err
 	}
@@ -170,6 +190,17 @@ func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
 	c, err := o.comparison()
 	if err != nil {
 		return err
+	}
+	toFile := o.out != "" && o.out != "-"
+	if toFile {
+		for _, in := range []string{oldName, newName} {
+			if sameTarget(o.out, in) {
+				return hint(fmt.Errorf("output %q is the same file as the report %q", o.out, in), "-o %s", shellWord(withExtension(in, ".diff"+filepath.Ext(in))))
+			}
+		}
+		if err := atomicfile.Probe(o.out); err != nil {
+			return err
+		}
 	}
 	type read struct {
 		report *reports.Report
@@ -188,18 +219,37 @@ func runDiff(stdout io.Writer, oldName, newName string, o *diffOptions) error {
 	if err != nil {
 		return err
 	}
-	return c.write(stdout, was.report, is, oldName, newName)
+	var b bytes.Buffer
+	drift := c.write(&b, was.report, is, diff.Options{OldName: oldName, NewName: newName})
+	if drift != nil && !errors.As(drift, new(driftError)) {
+		return drift
+	}
+	switch {
+	case toFile:
+		err = atomicfile.WriteFile(o.out, b.Bytes())
+	case !o.quiet:
+		_, err = stdout.Write(b.Bytes())
+	}
+	if err != nil {
+		return err
+	}
+	return drift
 }
 
-// failKinds are the kinds that --fail-on names.
+// failKinds are the kinds that --fail-on names. What keeps the others from being found fails with any of them.
 func failKinds(words []string) ([]diff.Kind, error) {
+	if len(words) == 0 {
+		return nil, hint(usagef("--fail-on: no kind of difference is named"), "--fail-on none lets everything pass")
+	}
 	wanted := map[string]bool{}
+	some := false
 	for _, w := range words {
 		wanted[w] = true
+		some = some || w != "none"
 	}
 	var kinds []diff.Kind
 	for _, k := range diff.Kinds() {
-		if wanted[string(k.Kind)] || wanted[string(k.Severity)] || wanted["all"] && k.Severity != diff.Note {
+		if some && diff.Incomparable(k.Kind) || wanted[string(k.Kind)] || wanted[string(k.Severity)] || wanted["all"] && k.Severity != diff.Note {
 			kinds = append(kinds, k.Kind)
 		}
 	}

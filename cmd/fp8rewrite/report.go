@@ -160,6 +160,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write the merged report to; without it, or with -, stdout")
+	cmd.Flags().Bool("json", true, "print JSON, which a report always is")
 	completeFiles(cmd, "output", "json")
 	return cmd
 }
@@ -185,6 +186,7 @@ func runReportMerge(stdout io.Writer, names []string, out string) error {
 		return err
 	}
 	fillVolatile(merged, start)
+	fillDevices(&merged.Volatile, parts)
 	merged.Finish()
 	var b bytes.Buffer
 	if err := reports.Encode(&b, merged); err != nil {
@@ -195,6 +197,18 @@ func runReportMerge(stdout io.Writer, names []string, out string) error {
 	}
 	_, err = stdout.Write(b.Bytes())
 	return err
+}
+
+// fillDevices says which card the jobs ran on, the last of them that had one, and why one of them did not.
+func fillDevices(v *reports.Volatile, parts []reports.Part) {
+	for _, part := range parts {
+		if card := part.Report.Volatile.Card; card != "" {
+			v.Card = card
+		}
+		if fallback := part.Report.Volatile.Fallback; fallback != "" {
+			v.Fallback = fallback
+		}
+	}
 }
 
 // readReport reads a saved report.

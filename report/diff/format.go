@@ -29,6 +29,10 @@ type Options struct {
 	OldName, NewName string // of the files
 	FailOn           []Kind // kinds that fail
 	Version          string // of the program
+	// UnmetGates says which gates the new report's model does not keep, whatever the old one did: they fail.
+	UnmetGates []string
+	// Artifact is the file that SARIF points at; NewName where it is empty.
+	Artifact string
 }
 
 // Write writes the comparison. Names of the reports and of their files may hold anything: every form escapes what would steer a
@@ -149,6 +153,9 @@ func (o Options) table(r *Result) string {
 	for _, l := range r.headline() {
 		b.WriteString(l + "\n")
 	}
+	for _, g := range o.UnmetGates {
+		b.WriteString("gate not met: " + plain(g) + "\n")
+	}
 	b.WriteString(r.summary() + "\n")
 	width := 0
 	for i := range r.Findings {
@@ -171,6 +178,9 @@ func (o Options) markdown(r *Result) string {
 	fmt.Fprintf(&b, "%s → %s\n\n", code(plain(o.OldName)), code(plain(o.NewName)))
 	for _, l := range r.headline() {
 		fmt.Fprintf(&b, "**%s**\n\n", entities(l))
+	}
+	for _, g := range o.UnmetGates {
+		fmt.Fprintf(&b, "**Gate not met: %s**\n\n", entities(plain(g)))
 	}
 	if len(r.Findings) > 0 {
 		b.WriteString("| severity | kind | where | old | new |\n|---|---|---|---|---|\n")
@@ -215,6 +225,9 @@ func (o Options) github(r *Result) string {
 	command := map[Severity]string{Error: "error", Warning: "warning", Note: "notice"}
 	for _, l := range r.headline() {
 		fmt.Fprintf(&b, "::error title=fp8rewrite diff::%s\n", data(l))
+	}
+	for _, g := range o.UnmetGates {
+		fmt.Fprintf(&b, "::error title=%s::%s\n", property("fp8rewrite check: gate not met"), data(plain(g)))
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]

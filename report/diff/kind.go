@@ -106,6 +106,9 @@ func Kinds() []KindInfo {
 	}
 }
 
+// Incomparable reports whether a difference of the kind keeps others from being found: who asks for some of them has to see it.
+func Incomparable(k Kind) bool { return k == KindMismatch || k == SectionRemoved }
+
 // kindsByPath says what a difference in an exact field is. The longest entry that holds the field decides.
 func kindsByPath() map[string]Kind {
 	return map[string]Kind{

@@ -12,7 +12,7 @@ import (
 )
 
 // SchemaVersion is the version of the JSON form: major.minor, as a report's.
-const SchemaVersion = "1.0"
+const SchemaVersion = "1.1"
 
 type jsonSide struct {
 	File          string `json:"file"`
@@ -47,9 +47,11 @@ func (o Options) json(r *Result) ([]byte, error) {
 		Errors        int           `json:"errors"`
 		Warnings      int           `json:"warnings"`
 		Notes         int           `json:"notes"`
+		UnmetGates    []string      `json:"unmet_gates"` // since 1.1
 		Findings      []jsonFinding `json:"findings"`
 	}{SchemaVersion, side(o.OldName, r.Old), side(o.NewName, r.New), r.Tolerances, slices.Concat([]Kind{}, o.FailOn),
-		len(r.Failing(o.FailOn)) > 0, r.count(Error), r.count(Warning), r.count(Note), []jsonFinding{}}
+		len(r.Failing(o.FailOn)) > 0 || len(o.UnmetGates) > 0, r.count(Error), r.count(Warning), r.count(Note),
+		append([]string{}, o.UnmetGates...), []jsonFinding{}}
 	if doc.FailOn == nil {
 		doc.FailOn = []Kind{}
 	}
@@ -127,6 +129,19 @@ func (o Options) junit(r *Result) ([]byte, error) {
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
+	if n := len(o.UnmetGates); n > 0 { // what the old report says of them is another matter
+		gates := make([]string, n)
+		for i, g := range o.UnmetGates {
+			gates[i] = plain(g)
+		}
+		are := " is not met"
+		if n > 1 {
+			are = " are not met"
+		}
+		suite.Cases = append(suite.Cases, junitCase{Name: "gates", Class: "fp8rewrite.check",
+			Failure: &junitFailure{Message: plural(n, "gate") + are, Type: gateNotMet, Text: strings.Join(gates, "\n")}})
+		suite.Failures++
+	}
 	suite.Tests = len(suite.Cases)
 	suite.Out = strings.Join(append(r.headline(), plain(o.OldName)+" → "+plain(o.NewName), "tolerances: "+r.Tolerances.stated(), r.summary()), "\n")
 	out, err := xml.MarshalIndent(junitSuites{Tests: suite.Tests, Failures: suite.Failures, Suite: suite}, "", "  ")
@@ -135,6 +150,9 @@ func (o Options) junit(r *Result) ([]byte, error) {
 	}
 	return append(append([]byte(xml.Header), out...), '\n'), nil
 }
+
+// gateNotMet names gates that are not met, where findings have a kind.
+const gateNotMet = "gate-not-met"
 
 type sarifText struct {
 	Text string `json:"text"`
@@ -217,7 +235,21 @@ func (o Options) sarif(r *Result) ([]byte, error) {
 		driver.Rules = append(driver.Rules, sarifRule{string(k.Kind), sarifText{k.Sentence}, sarifLevel{string(k.Severity)}})
 	}
 	run := sarifRun{Tool: sarifTool{driver}, ColumnKind: "unicodeCodePoints", Results: []sarifResult{}, Properties: sarifProperties{r.Tolerances}}
-	file := sarifURI{reference(o.NewName)}
+	artifact := o.Artifact
+	if artifact == "" {
+		artifact = o.NewName
+	}
+	file := sarifURI{reference(artifact)}
+	if len(o.UnmetGates) > 0 {
+		rule := len(driver.Rules)
+		driver.Rules = append(driver.Rules, sarifRule{gateNotMet, sarifText{"a gate is not met"}, sarifLevel{string(Error)}})
+		run.Tool.Driver = driver
+		for _, g := range o.UnmetGates {
+			message := strings.NewReplacer("{", "{{", "}", "}}", "](", "] (").Replace("gate not met: " + plain(g))
+			run.Results = append(run.Results, sarifResult{gateNotMet, rule, string(Error), sarifText{message},
+				[]sarifLocation{{sarifPhysical{file, sarifRegion{1}}, []sarifLogical{{"verification"}}}}})
+		}
+	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		path := cut(f.Path, maxPath)

@@ -82,13 +82,15 @@ func (p *page) verified(v *report.Verification, card func(tone, what, value, mor
 	m := &v.Models[0]
 	least := math.Inf(1)
 	for _, o := range m.Outputs {
-		if x := float64(o.SQNRdB); x < least {
-			least = x
-		}
+		least = min(least, float64(o.SQNRdB)) // NaN where one is
 	}
-	if math.IsInf(least, 1) {
+	switch {
+	case len(m.Outputs) == 0:
+	case math.IsNaN(least):
+		card("bad", "SQNR of the outputs", "NaN", "of at least one of them")
+	case math.IsInf(least, 1):
 		card("", "SQNR of the outputs", "exact", "")
-	} else {
+	default:
 		card("", "SQNR of the outputs", digits(least)+" dB", "the least of them")
 	}
 	if m.Original != nil && m.Rewritten != nil {
@@ -162,6 +164,7 @@ func (p *page) made(r *report.Report) {
 	fact("Took", fmt.Sprintf("%.3g s", float64(v.DurationSeconds)))
 	fact("Machine", render.Line(strings.Join([]string{v.Host, v.OS, v.Arch}, " "))+fmt.Sprintf(", %d threads", v.Threads))
 	fact("Card", render.Line(v.Card))
+	fact("No GPU, because", render.Line(v.Fallback))
 	fact("Program", render.Line("fp8rewrite "+v.Version+" "+v.GoVersion))
 	fact("Schema of the report", render.Line(r.SchemaVersion))
 	p.f("</dl>\n</footer>\n")

@@ -36,10 +36,14 @@ func (o Options) elsewhere(b *strings.Builder, r *report.Report) {
 			who[k] = append(who[k], name)
 		}
 	}
-	if len(order) == 0 {
+	fallback := r.Volatile.Fallback
+	if len(order) == 0 && fallback == "" {
 		return
 	}
 	fmt.Fprintf(b, "\n%s\n", o.paint(bold, "Elsewhere"))
+	if fallback != "" {
+		o.item(b, "cpu", yellow, "everything, without a GPU: "+line(fallback))
+	}
 	for _, k := range order {
 		names := who[k]
 		more := ""
