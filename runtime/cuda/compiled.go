@@ -107,11 +107,31 @@ func (s *session) compile(ctx context.Context, shapes map[string]tensor.Shape) (
 	if err != nil {
 		return nil, err
 	}
+	if n := len(s.programs) - mostPrograms + 1; n > 0 {
+		if err := s.evict(n); err != nil {
+			return nil, err
+		}
+	}
 	p := &compiled{key: key, st: st, prog: prog, set: -1, equal: s.version, setup: newPhase(prog.Setup, prog.SetupCleared), steps: newPhase(prog.Steps, prog.Cleared),
 		place: map[*program.Buffer]driver.Ptr{}, segments: map[*program.Segment]runtime.Session{}}
 	p.layOut()
 	s.programs = append(s.programs, p)
 	return p, nil
+}
+
+// evict lets go of the n programs that were not used for longest.
+func (s *session) evict(n int) error {
+	err := s.dev.Do(func(c *driver.Context) error {
+		var errs []error
+		for _, p := range s.programs[:n] {
+			errs = append(errs, s.unload(c, p))
+		}
+		return errors.Join(errs...)
+	})
+	if err == nil {
+		s.programs = slices.Delete(s.programs, 0, n)
+	}
+	return err
 }
 
 // lower makes a session's model static for inputs of these shapes, and a program of it.
@@ -126,6 +146,9 @@ func lower(ctx context.Context, s *session, shapes map[string]tensor.Shape) (*sp
 	prog, err := program.Build(st, program.Options{Card: s.dev.Info(), Compute: s.compute, Exact: s.backend.opt.Exact,
 		Variables: variables, Statistics: s.opt.Statistics, Layers: s.layers,
 		Plan: func(p lt.Problem) (plan *lt.Plan, err error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			err = s.dev.Do(func(c *driver.Context) error {
 				plan, err = s.products.Plan(c, p)
 				return err

@@ -183,9 +183,16 @@ func TestAFaultIsTheNodesError(t *testing.T) {
 	if said, ok := errors.AsType[*runtime.NodeError](err); !ok || said.Node != "make_y" || said.Op != "Identity" || !strings.Contains(err.Error(), "the flag was raised") {
 		t.Errorf("%v, want a NodeError", err)
 	}
+	_, err = s.Profile(t.Context(), numbers(0, 3), 2)
+	if said, ok := errors.AsType[*runtime.NodeError](err); !ok || said.Node != "make_y" {
+		t.Errorf("profile: %v, want a NodeError", err)
+	}
 	raise = false
 	if _, err := s.Run(t.Context(), numbers(0, 3)); err != nil {
 		t.Errorf("the run after: %v", err)
+	}
+	if _, err := s.Profile(t.Context(), numbers(0, 3), 2); err != nil {
+		t.Errorf("the profile after: %v", err)
 	}
 }
 

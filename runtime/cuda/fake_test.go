@@ -257,6 +257,48 @@ func TestOtherShapesHaveProgramsOfTheirOwnAndShareMemory(t *testing.T) {
 	}
 }
 
+func TestPlansAreBoundedAndCanBeInterrupted(t *testing.T) {
+	r := newRig(t)
+	s := r.open(t, r.model(), runtime.Options{})
+	if _, err := s.Run(t.Context(), numbers(0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	shapes := func(n int64) map[string]tensor.Shape { return map[string]tensor.Shape{"x": {n}} }
+	for n := range int64(100) {
+		p, err := s.Plan(shapes(4 + n))
+		if want := 2*aligned(4*(4+n)) + 4*(4+n); err != nil || p.Activations < want || p.Scratch != lt.DefaultWorkspace {
+			t.Fatalf("%d numbers: %+v (%v), want at least %d bytes of activations", 4+n, p, err, want)
+		}
+	}
+	if len(s.programs) != mostPrograms || len(s.resident) != 0 {
+		t.Errorf("%d programs are kept, %d of them on the GPU; want %d, and none", len(s.programs), len(s.resident), mostPrograms)
+	}
+	if _, err := s.Run(t.Context(), numbers(0, 3)); err != nil {
+		t.Error(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	other, err := r.backend.Open(ctx, r.model(), runtime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	made := r.backend.lower
+	r.backend.lower = func(ctx context.Context, s *session, shapes map[string]tensor.Shape) (*specialize.Static, *program.Program, error) {
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		return made(ctx, s, shapes)
+	}
+	if _, err := other.Plan(shapes(3)); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if _, err := other.Plan(shapes(3)); err != nil {
+		t.Errorf("after what it was opened with has ended: %v", err)
+	}
+}
+
 func TestSetReachesTheGPU(t *testing.T) {
 	r := newRig(t)
 	var h *hand

@@ -74,9 +74,6 @@ func (s *session) on(ctx context.Context, p *compiled, f func(*exec) error) erro
 	err := s.dev.Do(func(c *driver.Context) error {
 		s.pinned.threads = s.opt.Threads
 		err := guard(func() error {
-			if err := s.evict(c, p); err != nil {
-				return err
-			}
 			if err := s.load(ctx, c, p); err != nil {
 				return err
 			}
@@ -99,21 +96,6 @@ func (s *session) on(ctx context.Context, p *compiled, f func(*exec) error) erro
 		return ctxErr
 	}
 	return s.named(explain(err, s.mem.card, "a run of the model"))
-}
-
-// evict lets go of the programs that were not used for longest.
-func (s *session) evict(c *driver.Context, p *compiled) error {
-	for len(s.programs) > mostPrograms {
-		i := 0
-		if s.programs[0] == p {
-			i = 1
-		}
-		if err := s.unload(c, s.programs[i]); err != nil {
-			return err
-		}
-		s.programs = slices.Delete(s.programs, i, i+1)
-	}
-	return nil
 }
 
 // exec is one run of a program, on the GPU's thread.
@@ -396,21 +378,30 @@ func (x *exec) result() (*runtime.Result, error) {
 			return nil, fmt.Errorf("cuda: internal error: no output %q", name)
 		}
 	}
-	read := make(map[*program.Buffer][]byte, len(x.marks))
+	read, err := x.read(pieces)
+	if err != nil {
+		return nil, err
+	}
+	res.Layers = x.stats(read)
+	return res, nil
+}
+
+// read waits for a run and reads pieces and marks back. The error is a fault's where the data made a node impossible.
+func (x *exec) read(pieces []piece) (marks map[*program.Buffer][]byte, err error) {
+	marks = make(map[*program.Buffer][]byte, len(x.marks))
 	for _, b := range x.marks {
-		read[b] = make([]byte, b.Bytes)
-		pieces = append(pieces, piece{x.base(b), read[b]})
+		marks[b] = make([]byte, b.Bytes)
+		pieces = append(pieces, piece{x.base(b), marks[b]})
 	}
 	if err := x.pinned.download(x.c, pieces, x.stream); err != nil {
 		return nil, err
 	}
 	for _, f := range x.prog.Faults {
-		if binary.LittleEndian.Uint32(read[f.Flag.Buffer][f.Flag.Offset:]) != 0 {
+		if binary.LittleEndian.Uint32(marks[f.Flag.Buffer][f.Flag.Offset:]) != 0 {
 			return nil, &runtime.NodeError{Node: f.Node, Op: f.Op, Err: errors.New(f.Message)}
 		}
 	}
-	res.Layers = x.stats(read)
-	return res, nil
+	return marks, nil
 }
 
 // left is an output that the host has. It is the caller's own afterwards.

@@ -20,6 +20,7 @@ type session struct {
 	backend *Backend
 	model   *graph.Model
 	opt     runtime.Options
+	opened  context.Context // that Open was called with: its end while Plan makes a program ends that
 	compute kernels.Type
 	outputs []string
 	layers  []string
@@ -57,7 +58,7 @@ func (b *Backend) open(ctx context.Context, m *graph.Model, opt runtime.Options)
 	if opt.Threads <= 0 {
 		opt.Threads = goruntime.GOMAXPROCS(0)
 	}
-	s = &session{backend: b, model: m, opt: opt, variables: map[string]*tensor.Tensor{}}
+	s = &session{backend: b, model: m, opt: opt, opened: ctx, variables: map[string]*tensor.Tensor{}}
 	if s.compute, err = computeType(b.opt.Compute); err != nil {
 		return nil, err
 	}
@@ -207,8 +208,12 @@ func (s *session) Plan(shapes map[string]tensor.Shape) (plan runtime.Plan, err e
 		return plan, nil
 	}
 	var p *compiled
-	if err := guard(func() (err error) { p, err = s.compile(context.Background(), all); return err }); err != nil {
-		return plan, err
+	ctx := s.opened
+	if ctx.Err() != nil { // it was over before: nobody waits for its end any more
+		ctx = context.Background()
+	}
+	if err := guard(func() (err error) { p, err = s.compile(ctx, all); return err }); err != nil {
+		return plan, s.named(explain(err, s.mem.card, "a run of the model"))
 	}
 	seen := map[weightKey]bool{}
 	for _, b := range p.prog.Weights {
