@@ -98,17 +98,23 @@ func (o *benchOptions) check() error {
 	switch {
 	case o.data.path != "" && len(o.shapes) > 0:
 		return hint(usagef("--shape is for random inputs, and --data brings its own"), "leave one of them out")
-	case o.runs < 0:
+	case o.runs < 0, o.runs == 0 && o.data.given("runs"):
 		return hint(usagef("--runs: got %d, want 1 or more", o.runs), "--runs %d", cardRuns)
 	case o.quiet && o.json:
 		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
 	case o.out == "-":
 		return hint(usagef("--report wants a file, got %q", o.out), "--json prints the report on stdout")
 	}
+	named := map[string]bool{}
 	for _, text := range o.shapes {
-		if _, _, err := parseShape(text); err != nil {
+		name, _, err := parseShape(text)
+		if err != nil {
 			return hint(usageError{fmt.Errorf("--shape: %w", err)}, "--shape input_ids=8x128")
 		}
+		if named[name] {
+			return hint(usagef("--shape: input %q is given twice", name), "leave one of them out")
+		}
+		named[name] = true
 	}
 	return nil
 }

@@ -357,7 +357,7 @@ ort     cannot be used: none was found
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
 	}
 	b.Reset()
-	if err := d.writeJSON(&b); err != nil {
+	if err := writeJSON(&b, d); err != nil {
 		t.Fatal(err)
 	}
 	var back devices

@@ -33,7 +33,7 @@ Exit status: 0 done, whatever was found, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := findDevices(ortLib)
 			if asJSON {
-				return d.writeJSON(cmd.OutOrStdout())
+				return writeJSON(cmd.OutOrStdout(), d)
 			}
 			return d.write(cmd.OutOrStdout())
 		},
@@ -119,11 +119,12 @@ func text(err error) string {
 	return oneLine(err.Error())
 }
 
-func (d devices) writeJSON(w io.Writer) error {
+// writeJSON writes what a command says in the form of --json.
+func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(d)
+	return e.Encode(v)
 }
 
 // write lists the devices for people.
@@ -172,7 +173,11 @@ func (l library) write(b *strings.Builder) {
 		fmt.Fprintf(b, "  %s %s: %s\n", l.Name, version, oneLine(l.Path))
 		return
 	}
-	fmt.Fprintf(b, "  %s is missing\n", l.Name)
+	if l.Path != "" { // it was opened, and is not what it should be
+		fmt.Fprintf(b, "  %s cannot be used: %s\n", l.Name, l.Error)
+	} else {
+		fmt.Fprintf(b, "  %s is missing\n", l.Name)
+	}
 	for _, place := range l.Looked {
 		fmt.Fprintf(b, "    %s\n", oneLine(place))
 	}

@@ -129,17 +129,24 @@ func reportJSON(w io.Writer, err error) int {
 // jsonErrors is the flag that asks for errors as JSON. Every command has it.
 const jsonErrors = "json-errors"
 
-// wantsJSONErrors looks for the flag itself, since the error may be that of another flag before it.
+// wantsJSONErrors looks for the flag itself, since the error may be that of another flag before it. The last one counts.
 func wantsJSONErrors(args []string) bool {
+	wants := false
 	for _, a := range args {
-		switch a {
-		case "--":
-			return false
-		case "--" + jsonErrors, "--" + jsonErrors + "=true":
-			return true
+		if a == "--" {
+			break
+		}
+		name, value, given := strings.Cut(a, "=")
+		if name != "--"+jsonErrors {
+			continue
+		}
+		if !given {
+			wants = true
+		} else if b, err := strconv.ParseBool(value); err == nil {
+			wants = b
 		}
 	}
-	return false
+	return wants
 }
 
 // oneLine joins the lines of a message that holds several reasons, so that one error is one line, and spells out what would steer a

@@ -18,7 +18,17 @@ import (
 type mergeOptions struct {
 	outputs
 	freeze bool
+	json   bool
 	quiet  bool
+}
+
+// joined is what merge --json prints.
+type joined struct {
+	Output     string `json:"output"`
+	Models     int    `json:"models"`
+	Steps      int    `json:"steps"`
+	Layers     int64  `json:"layers"`            // that have scales to find
+	Calibrated int64  `json:"layers_calibrated"` // that have found them
 }
 
 func newMerge() *cobra.Command {
@@ -51,6 +61,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 	f.StringVarP(&o.out, "output", "o", "", "file to write the merged model to")
 	f.BoolVar(&o.freeze, "freeze", false, "store the final scales as static: weights become float8, and later runs leave the scales alone")
 	f.BoolVar(&o.externalData, "external-data", false, "write weights to a data file beside the model (done anyway above 2 GB)")
+	f.BoolVar(&o.json, "json", false, "print JSON instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
 	completeFiles(cmd, "output", "onnx")
 	return cmd
@@ -63,6 +74,9 @@ func runMerge(ctx context.Context, stdout, stderr io.Writer, in []string, o *mer
 		return hint(usagef("merge: --output is missing"), "-o model.calibrated.onnx")
 	case "-":
 		return hint(usagef("--output wants a file, got %q", o.out), "-o model.calibrated.onnx")
+	}
+	if o.quiet && o.json {
+		return hint(usagef("--quiet and --json contradict each other"), "leave --quiet out: --json prints nothing else")
 	}
 	var files []*onnxio.File
 	var models []*graph.Model
@@ -108,9 +122,15 @@ func (o *mergeOptions) run(ctx context.Context, stdout, stderr io.Writer, names 
 		return err
 	}
 	bar.clear()
-	if !o.quiet {
-		need, have := calibrate.Calibrated(model)
-		fmt.Fprintf(stdout, "%d models, %d steps: %d of %d layers calibrated\n", len(models), merged.Provenance.Steps, have, need)
+	need, have := calibrate.Calibrated(model)
+	switch {
+	case o.json:
+		err = writeJSON(stdout, joined{o.out, len(models), merged.Provenance.Steps, need, have})
+	case !o.quiet:
+		_, err = fmt.Fprintf(stdout, "%d models, %d steps: %d of %d layers calibrated\n", len(models), merged.Provenance.Steps, have, need)
+	}
+	if err != nil {
+		return o.afterwards(err)
 	}
 	return nil
 }

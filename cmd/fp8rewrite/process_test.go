@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	goruntime "runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -326,16 +326,27 @@ func (p program) closedStdout(t *testing.T) {
 }
 
 func (p program) longHistory(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "out.onnx")
-	r := p.run(t, nil, "convert", p.llama, "-o", out, "--quiet", "--history-len", "65536")
+	dir := t.TempDir()
+	out, figure := filepath.Join(dir, "out.onnx"), filepath.Join(dir, "peak")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := p.run(t, func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args = self, append([]string{peakCommand, figure}, cmd.Args...)
+	}, "convert", p.llama, "-o", out, "--quiet", "--history-len", "65536")
 	r.says(t, exitDone, "")
 	info, err := os.Stat(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peak := r.state.SysUsage().(*syscall.Rusage).Maxrss
-	if goruntime.GOOS == "linux" {
-		peak <<= 10 // from KiB
+	text, err := os.ReadFile(figure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peak, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || peak < 1<<20 {
+		t.Fatalf("peak of memory %q: %v", text, err)
 	}
 	if limit := 6*info.Size() + 64<<20; peak > limit {
 		t.Errorf("a model of %d bytes took %d bytes of memory, want at most %d", info.Size(), peak, limit)

@@ -23,12 +23,15 @@ var update = flag.Bool("update", false, "write what the scripts' cmp commands se
 // noGPU names a library that is not there: what these tests see must not depend on whether the machine has a GPU.
 const noGPU = "/nonexistent/libcuda.so.1"
 
+// peakCommand is what this test binary is called as to be peak.
+const peakCommand = "peak"
+
 // TestMain lets this test binary be the program: scripts run it as fp8rewrite.
 func TestMain(m *testing.M) {
 	if os.Getenv("FP8REWRITE_CUDA_LIB") == "" {
 		os.Setenv("FP8REWRITE_CUDA_LIB", noGPU)
 	}
-	testscript.Main(m, map[string]func(){"fp8rewrite": main})
+	testscript.Main(m, map[string]func(){"fp8rewrite": main, peakCommand: peak})
 }
 
 // TestScript runs testdata/script: the specification of the command line.

@@ -31,7 +31,17 @@ func load(given string) (*library, error) {
 	}
 	found, empty := places(given, os.Getenv)
 	for _, p := range found {
-		lib, err := loadOne(p.name)
+		name := p.name
+		// The loader takes a name without a slash for one that it is to search for: so it is, but for a file of the working folder that
+		// was named. A file that merely lies there was not asked for, and its code must not run.
+		if named := given != "" || p.from != ""; named && !filepath.IsAbs(name) {
+			if _, err := os.Stat(name); err == nil {
+				if abs, err := filepath.Abs(name); err == nil {
+					name = abs
+				}
+			}
+		}
+		lib, err := loadOne(name)
 		if err == nil {
 			return lib, nil
 		}
@@ -49,12 +59,6 @@ func load(given string) (*library, error) {
 
 // loadOne opens one library and makes it ready.
 func loadOne(path string) (*library, error) {
-	// The loader takes a name without a slash for one that it is to search for.
-	if _, err := os.Stat(path); err == nil && !filepath.IsAbs(path) {
-		if abs, err := filepath.Abs(path); err == nil {
-			path = abs
-		}
-	}
 	so, err := dynlib.Open(path, false)
 	if err != nil {
 		return nil, err

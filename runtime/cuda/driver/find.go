@@ -288,7 +288,7 @@ func look(m search, f files, use func(*dynlib.Library) (version int, function ui
 	}
 	list, empty := candidates(m, f)
 	for _, c := range list {
-		so, err := open(c.name)
+		so, err := open(c)
 		if err == nil {
 			var function uintptr
 			if l.Version, function, err = use(so); err == nil {
@@ -322,10 +322,14 @@ func absent(text string) bool {
 	return strings.Contains(text, "No such file") || strings.Contains(text, "could not be found")
 }
 
-// open opens a candidate.
-func open(name string) (*dynlib.Library, error) {
-	// The loader takes a name without a slash for one that it is to search for.
-	if _, err := os.Stat(name); err == nil && !filepath.IsAbs(name) && name != filepath.Base(name) {
+// open opens a candidate. The loader takes a name without a slash for one that it is to search for: so it is, but for a file of the
+// working folder that the environment names. A file that merely lies there is not asked for, and its code must not run.
+func open(c candidate) (*dynlib.Library, error) {
+	if c.from == "" {
+		return dynlib.Open(c.name, false)
+	}
+	name := c.name
+	if _, err := os.Stat(name); err == nil && !filepath.IsAbs(name) {
 		if abs, err := filepath.Abs(name); err == nil {
 			name = abs
 		}
