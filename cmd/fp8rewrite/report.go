@@ -161,7 +161,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write the merged report to; without it, or with -, stdout")
 	cmd.Flags().Bool("json", true, "print JSON, which a report always is")
-	cmd.Flags().Bool("json", true, "print JSON, which a report always is")
 	completeFiles(cmd, "output", "json")
 	return cmd
 }
