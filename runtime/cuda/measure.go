@@ -3,6 +3,7 @@ package cuda
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
@@ -22,10 +23,19 @@ type Square struct {
 	BFloat16         time.Duration
 }
 
-// Measure finds out what the card reaches, and how float8 and bfloat16 compare in square layers of so many features and tokens.
-func (b *Backend) Measure(ctx context.Context, tokens int64, features []int64) (rates Rates, squares []Square, err error) {
+// Measure finds out what the card reaches, and how float8 and bfloat16 compare in square layers of so many features and tokens. What the
+// card has no memory for is left out, its rate 0, and skipped says what and why. With an error comes what was measured before it.
+func (b *Backend) Measure(ctx context.Context, tokens int64, features []int64) (rates Rates, squares []Square, skipped []string, err error) {
 	if err := b.Check(); err != nil {
-		return rates, nil, err
+		return rates, nil, nil, err
+	}
+	// fits says whether err is none. Memory that did not suffice is no error but a line.
+	fits := func(what string, err *error) bool {
+		if driver.IsOutOfMemory(*err) {
+			skipped, *err = append(skipped, fmt.Sprintf("%s was not measured: %v", what, *err)), nil
+			return false
+		}
+		return *err == nil
 	}
 	err = b.dev.Do(func(c *driver.Context) (err error) {
 		m, err := measure.New(c, b.lt, 10)
@@ -39,37 +49,46 @@ func (b *Backend) Measure(ctx context.Context, tokens int64, features []int64) (
 			bytes = max(free/8, 1<<20) &^ 0xffff
 		}
 		for _, x := range []struct {
+			what string
 			to   *float64
 			work float64
 			run  func() (time.Duration, error)
 		}{
-			{&rates.Memory, 2 * float64(bytes), func() (time.Duration, error) { return m.Copy(bytes) }},
-			{&rates.BFloat16, 2 * n * n * n, func() (time.Duration, error) { return m.BFloat16(n, n, n) }},
-			{&rates.Float8, 2 * n * n * n, func() (time.Duration, error) { return m.Float8(n, n, n) }},
+			{"a copy", &rates.Memory, 2 * float64(bytes), func() (time.Duration, error) { return m.Copy(bytes) }},
+			{"the bfloat16 product of 8192³", &rates.BFloat16, 2 * n * n * n, func() (time.Duration, error) { return m.BFloat16(n, n, n) }},
+			{"the float8 product of 8192³", &rates.Float8, 2 * n * n * n, func() (time.Duration, error) { return m.Float8(n, n, n) }},
 		} {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
 			t, err := x.run()
-			if err != nil {
+			if fits(x.what, &err) {
+				*x.to = x.work / t.Seconds()
+			} else if err != nil {
 				return err
 			}
-			*x.to = x.work / t.Seconds()
 		}
 		for _, f := range features {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			s := Square{Tokens: tokens, Features: f}
-			if s.Float8, err = m.Linear(tokens, f, f); err != nil {
+			s, err := square(m, tokens, f)
+			if fits(fmt.Sprintf("a square layer of %d features and %d tokens", f, tokens), &err) {
+				squares = append(squares, s)
+			} else if err != nil {
 				return err
 			}
-			if s.BFloat16, err = m.BFloat16(tokens, f, f); err != nil {
-				return err
-			}
-			squares = append(squares, s)
 		}
 		return nil
 	})
-	return rates, squares, err
+	return rates, squares, skipped, err
+}
+
+func square(m *measure.Meter, tokens, features int64) (s Square, err error) {
+	s = Square{Tokens: tokens, Features: features}
+	if s.Float8, err = m.Linear(tokens, features, features); err != nil {
+		return s, err
+	}
+	s.BFloat16, err = m.BFloat16(tokens, features, features)
+	return s, err
 }

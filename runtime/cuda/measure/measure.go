@@ -143,10 +143,12 @@ func (a *memory) float(v float32) driver.Ptr {
 	return p
 }
 
-func (a *memory) free() {
+func (a *memory) free() error {
+	var errs []error
 	for _, p := range a.ptrs {
-		a.err = errors.Join(a.err, a.m.c.Free(p))
+		errs = append(errs, a.m.c.Free(p))
 	}
+	return errors.Join(errs...)
 }
 
 // calls are how many launches are recorded together, where each multiplies so many numbers: work for a millisecond or two on a large
@@ -157,7 +159,7 @@ func calls(products int64) int { return int(min(max(1<<40/products, 1), 50)) }
 const moves = 10
 
 // time is the median time of a call of f, which launches work on the meter's stream and is recorded n times.
-func (m *Meter) time(n int, f func() error) (time.Duration, error) {
+func (m *Meter) time(n int, f func() error) (t time.Duration, err error) {
 	// Without a recording first: kernels are loaded, plans made.
 	for range 2 {
 		if _, err := m.between(f); err != nil {
@@ -175,7 +177,7 @@ func (m *Meter) time(n int, f func() error) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer m.c.FreeGraph(g)
+	defer func() { err = errors.Join(err, m.c.FreeGraph(g)) }()
 	replay := func() error { return m.c.Replay(g, m.stream) }
 	time.Sleep(m.Rest)
 	for range 3 {
@@ -212,18 +214,18 @@ func (m *Meter) between(f func() error) (time.Duration, error) {
 }
 
 // with measures what make prepares, n calls of it in a graph.
-func (m *Meter) with(what string, n int, make func(a *memory) func() error) (time.Duration, error) {
+func (m *Meter) with(what string, n int, make func(a *memory) func() error) (t time.Duration, err error) {
 	a := &memory{m: m}
-	defer a.free()
+	defer func() {
+		if err = errors.Join(err, a.free()); err != nil {
+			t, err = 0, fmt.Errorf("measure: %s: %w", what, err)
+		}
+	}()
 	f := make(a)
 	if a.err != nil {
-		return 0, fmt.Errorf("measure: %s: %w", what, a.err)
+		return 0, a.err
 	}
-	t, err := m.time(n, f)
-	if err != nil {
-		return 0, fmt.Errorf("measure: %s: %w", what, err)
-	}
-	return t, nil
+	return m.time(n, f)
 }
 
 // Copy is the time of a copy of so many bytes on the card; it moves twice as many.
