@@ -13,7 +13,7 @@
 //	err = dev.Do(func(c *driver.Context) error {
 //		p, err := c.Alloc(1 << 20)
 //		...
-//		return c.Launch(f, driver.Launch{Grid: [3]uint32{8, 1, 1}, Block: [3]uint32{256, 1, 1}, Stream: s}, p.Arg(), driver.I32(n))
+//		return c.Launch(f, driver.Launch{Grid: [3]uint32{8, 1, 1}, Block: [3]uint32{256, 1, 1}, Stream: s}, driver.Struct(args))
 //	})
 //
 // Nothing is opened before [Find] or [Load] is called. [Driver] is the seam for another way to the same functions; the one that [Load]

@@ -182,7 +182,7 @@ func TestGPUChecksALaunch(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		err = c.Launch(f, driver.Blocks(1, 32, s), driver.I32(1))
+		err = c.Launch(f, driver.Blocks(1, 32, s), arg(int32(1)))
 		if _, ok := errors.AsType[*driver.ArgumentError](err); !ok {
 			t.Errorf("one argument: %v (this driver may be too old to tell)", err)
 		}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"fmt"
-	"math"
 	"unsafe"
 )
 
@@ -19,36 +18,12 @@ func Blocks(n, threads int, s Stream) Launch {
 	return Launch{Grid: [3]uint32{uint32(n), 1, 1}, Block: [3]uint32{uint32(threads), 1, 1}, Stream: s}
 }
 
-// Arg is an argument of a kernel: a number, an address, or a struct's bytes.
-type Arg struct {
-	bits  uint64
-	size  int
-	bytes []byte // instead of bits
-}
+// Arg is an argument of a kernel: what Struct made.
+type Arg struct{ bytes []byte }
 
-// Arg is the address as an argument.
-func (p Ptr) Arg() Arg { return Arg{bits: uint64(p), size: 8} }
-
-// I32 is an int as an argument.
-func I32(v int32) Arg { return Arg{bits: uint64(uint32(v)), size: 4} }
-
-// U32 is an unsigned int as an argument.
-func U32(v uint32) Arg { return Arg{bits: uint64(v), size: 4} }
-
-// I64 is a long long as an argument.
-func I64(v int64) Arg { return Arg{bits: uint64(v), size: 8} }
-
-// U64 is an unsigned long long as an argument.
-func U64(v uint64) Arg { return Arg{bits: v, size: 8} }
-
-// F32 is a float as an argument.
-func F32(v float32) Arg { return Arg{bits: uint64(math.Float32bits(v)), size: 4} }
-
-// F64 is a double as an argument.
-func F64(v float64) Arg { return Arg{bits: math.Float64bits(v), size: 8} }
-
-// Struct is a struct passed by value as an argument, laid out as C lays it out. The bytes are read by Launch.
-func Struct(b []byte) Arg { return Arg{size: len(b), bytes: b} }
+// Struct is a struct passed by value as an argument, or a number or an address, laid out as C lays it out: numbers little-endian, as on all
+// platforms of CUDA. The bytes are read by Launch.
+func Struct(b []byte) Arg { return Arg{b} }
 
 // What a launch can take: CUDA allows 4096 bytes of arguments (32764 since 12.1, on newer cards), each at an alignment of at most 16.
 const (
@@ -95,15 +70,15 @@ func (f *Function) fits(l Launch, args []Arg) error {
 		return &ArgumentError{f.Name, fmt.Sprintf("%d arguments", len(args)), fmt.Sprint(len(f.params))}
 	}
 	for i, a := range args {
-		if a.size != f.params[i] {
-			return &ArgumentError{f.Name, fmt.Sprintf("argument %d of %d bytes", i, a.size), fmt.Sprint(f.params[i])}
+		if len(a.bytes) != f.params[i] {
+			return &ArgumentError{f.Name, fmt.Sprintf("argument %d of %d bytes", i, len(a.bytes)), fmt.Sprint(f.params[i])}
 		}
 	}
 	return nil
 }
 
 // pack lays args out in memory that is not Go's, since the driver reaches them through an array of addresses: the array first, then each
-// argument at the largest alignment that a C type has. Numbers lie in the low bytes, all platforms of CUDA being little-endian.
+// argument at the largest alignment that a C type has.
 func (c *Context) pack(args []Arg) ([]unsafe.Pointer, error) {
 	if len(args) > maxArgs {
 		return nil, fmt.Errorf("%d arguments, at most %d can be passed", len(args), maxArgs)
@@ -118,16 +93,12 @@ func (c *Context) pack(args []Arg) ([]unsafe.Pointer, error) {
 	}
 	at := maxArgs * 8
 	for i, a := range args {
-		size := (max(a.size, 8) + argAlignment - 1) / argAlignment * argAlignment
+		size := (max(len(a.bytes), 8) + argAlignment - 1) / argAlignment * argAlignment
 		if at+size > scratchBytes {
-			return nil, fmt.Errorf("argument %d of %d bytes: more than CUDA takes in all", i, a.size)
+			return nil, fmt.Errorf("argument %d of %d bytes: more than CUDA takes in all", i, len(a.bytes))
 		}
 		p := unsafe.Add(c.scratch, at)
-		if a.bytes != nil {
-			copy(unsafe.Slice((*byte)(p), a.size), a.bytes)
-		} else {
-			*(*uint64)(p) = a.bits
-		}
+		copy(unsafe.Slice((*byte)(p), len(a.bytes)), a.bytes)
 		c.params[i] = p
 		at += size
 	}

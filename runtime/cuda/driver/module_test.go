@@ -1,6 +1,7 @@
 package driver_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,9 +56,18 @@ DONE:
 }
 `
 
+// arg is a number or an address as an argument.
+func arg[T int32 | uint32 | int64 | driver.Ptr | float32 | float64](v T) driver.Arg {
+	b, err := binary.Append(nil, binary.LittleEndian, v)
+	if err != nil {
+		panic(err)
+	}
+	return driver.Struct(b)
+}
+
 // axpyArgs are arguments for axpy.
 func axpyArgs(y, x driver.Ptr, a float32, n uint32) []driver.Arg {
-	return []driver.Arg{y.Arg(), x.Arg(), driver.F32(a), driver.U32(n), driver.Struct([]byte{0, 0, 0, 0, 0, 0, 0xe0, 0x3f})} // 0.5
+	return []driver.Arg{arg(y), arg(x), arg(a), arg(n), driver.Struct([]byte{0, 0, 0, 0, 0, 0, 0xe0, 0x3f})} // 0.5
 }
 
 func TestArgumentsArriveAsTheyAre(t *testing.T) {
@@ -126,7 +136,7 @@ func TestNumbersAsArguments(t *testing.T) {
 			return err
 		}
 		lib.Forget()
-		if err := c.Launch(f, driver.Blocks(1, 1, 0), driver.I32(-2), driver.U32(3), driver.I64(-4), driver.U64(5), driver.F32(-1), driver.F64(-2)); err != nil {
+		if err := c.Launch(f, driver.Blocks(1, 1, 0), arg(int32(-2)), arg(uint32(3)), arg(int64(-4)), arg(driver.Ptr(5)), arg(float32(-1)), arg(-2.0)); err != nil {
 			return err
 		}
 		if want := "cuLaunchKernel k 1,1,1 1,1,1 0 0 0: feffffff 03000000 fcffffffffffffff 0500000000000000 000080bf 00000000000000c0"; !slices.Equal(lib.Log(), []string{want}) {
@@ -149,7 +159,7 @@ func TestAStructArrivesWhole(t *testing.T) {
 			return err
 		}
 		lib.Forget()
-		if err := c.Launch(f, driver.Blocks(1, 1, 0), driver.U32(7), driver.Struct([]byte("twenty bytes of text"))); err != nil {
+		if err := c.Launch(f, driver.Blocks(1, 1, 0), arg(uint32(7)), driver.Struct([]byte("twenty bytes of text"))); err != nil {
 			return err
 		}
 		if want := fmt.Sprintf("cuLaunchKernel k 1,1,1 1,1,1 0 0 0: 07000000 %x", "twenty bytes of text"); !slices.Equal(lib.Log(), []string{want}) {
@@ -174,14 +184,14 @@ func TestALaunchThatDoesNotFitIsRefused(t *testing.T) {
 		lib.Forget()
 		good := axpyArgs(1, 2, 3, 4)
 		wide := slices.Clone(good)
-		wide[2] = driver.F64(3)
+		wide[2] = arg(3.0)
 		for name, c1 := range map[string]struct {
 			l    driver.Launch
 			args []driver.Arg
 			says string
 		}{
 			"an argument too few":  {driver.Blocks(1, 32, 0), good[:4], `kernel "axpy": 4 arguments, want 5`},
-			"an argument too many": {driver.Blocks(1, 32, 0), append(slices.Clone(good), driver.I32(1)), `6 arguments, want 5`},
+			"an argument too many": {driver.Blocks(1, 32, 0), append(slices.Clone(good), arg(int32(1))), `6 arguments, want 5`},
 			"a double for a float": {driver.Blocks(1, 32, 0), wide, `argument 2 of 8 bytes, want 4`},
 			"no threads":           {driver.Blocks(1, 0, 0), good, `0 threads in a block, want 1 to 1024`},
 			"too many threads":     {driver.Blocks(1, 1025, 0), good, `1025 threads in a block, want 1 to 1024`},
