@@ -46,28 +46,6 @@ func Strides(dims []int64) []int64 {
 	return s
 }
 
-// Broadcast is the strides by which a contiguous array of shape from is read as one of shape to, by the rules of ONNX and NumPy: 0 where
-// it repeats. ok is false where the shapes do not fit.
-func Broadcast(from, to []int64) (strides []int64, ok bool) {
-	strides = make([]int64, len(to))
-	off := len(to) - len(from)
-	if off < 0 {
-		return nil, false
-	}
-	for i, s := range Strides(from) {
-		switch from[i] {
-		case to[off+i]:
-			if from[i] != 1 {
-				strides[off+i] = s
-			}
-		case 1:
-		default:
-			return nil, false
-		}
-	}
-	return strides, true
-}
-
 // five puts v behind fill, five in all.
 func five(v []int64, fill int64) (out [rank]int64) {
 	for i := range out {

@@ -32,24 +32,6 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
-func TestBroadcast(t *testing.T) {
-	for _, c := range []struct {
-		from, to, want []int64
-		ok             bool
-	}{
-		{[]int64{4}, []int64{2, 3, 4}, []int64{0, 0, 1}, true},
-		{[]int64{3, 1}, []int64{2, 3, 4}, []int64{0, 1, 0}, true},
-		{nil, []int64{2, 3}, []int64{0, 0}, true},
-		{[]int64{2}, []int64{3}, nil, false},
-		{[]int64{2, 2}, []int64{2}, nil, false},
-	} {
-		got, ok := Broadcast(c.from, c.to)
-		if ok != c.ok || ok && !slices.Equal(got, c.want) {
-			t.Errorf("%v as %v: %v %t, want %v %t", c.from, c.to, got, ok, c.want, c.ok)
-		}
-	}
-}
-
 func TestTransposedFindsTheMatrix(t *testing.T) {
 	// [2, 3, 64, 32] with the last two exchanged.
 	n, from, to := []int64{2, 3, 32, 64}, []int64{6144, 2048, 1, 32}, []int64{6144, 2048, 64, 1}
