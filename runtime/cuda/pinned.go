@@ -8,8 +8,8 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/runtime/cuda/driver"
 )
 
-// pinned is the memory of the host through which a session's data passes to the GPU and back: copies from other memory run at a fraction of
-// the bus's speed.
+// pinned is the memory of the host through which sessions' data passes to the GPU and back: copies from other memory run at a fraction of
+// the bus's speed. It goes with the process, as the rest of what sessions share.
 type pinned struct {
 	up, down *driver.HostBuffer
 	used     int64 // of up, by copies that may not be done
@@ -251,22 +251,5 @@ func parallel(threads, n int, f func(from, to int) error) error {
 		wait.Go(func() { errs[i] = f(at(i), at(i+1)) })
 	}
 	wait.Wait()
-	return errors.Join(errs...)
-}
-
-// free gives everything back.
-func (p *pinned) free(c *driver.Context) error {
-	var errs []error
-	if p.weights != nil {
-		errs = append(errs, c.FreeUploader(p.weights))
-	}
-	errs = append(errs, c.FreeHost(p.up), c.FreeHost(p.down))
-	for i, e := range p.done {
-		if e != 0 {
-			errs = append(errs, c.DestroyEvent(e))
-			p.done[i] = 0
-		}
-	}
-	p.weights, p.up, p.down = nil, nil, nil
 	return errors.Join(errs...)
 }
