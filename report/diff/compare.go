@@ -15,12 +15,16 @@ import (
 // differ walks two reports side by side.
 type differ struct {
 	tolerance map[string]Tolerance // by the name of the field
+	gates     map[string]Tolerance // by the gate, of its values
 	kinds     map[string]Kind
 	lists     map[string]list
 	fields    map[reflect.Type][]field
-	minor     int  // of the older schema version
-	elsewhere bool // the two ran on different devices
-	traced    bool // that the models differ is said of them, and need not be of the sources
+	minor     int                // of the older schema version
+	moved     map[string]bool    // sections that ran on different devices
+	made      [2]string          // digest of the model that each side's calibration made; "" for none
+	output    [2]string          // digests of the two output models
+	said      map[[2]string]bool // pairs of digests that were found to differ, which need not be said of the sources again
+	names     *naming            // what became of the layers
 	findings  []Finding
 }
 
@@ -32,32 +36,55 @@ type field struct {
 }
 
 func newDiffer(old, new *report.Report, t Tolerances) *differ {
-	d := &differ{kinds: kindsByPath(), lists: lists(), tolerance: map[string]Tolerance{}, fields: map[reflect.Type][]field{},
-		minor: min(minor(old.SchemaVersion), minor(new.SchemaVersion))}
+	d := &differ{kinds: kindsByPath(), lists: lists(), tolerance: map[string]Tolerance{}, gates: map[string]Tolerance{}, fields: map[reflect.Type][]field{},
+		minor: min(minor(old.SchemaVersion), minor(new.SchemaVersion)),
+		moved: map[string]bool{}, made: [2]string{made(old), made(new)}, said: map[[2]string]bool{}, names: newNaming(old, new)}
 	for name, c := range classesByName() {
 		d.tolerance[name] = t.of(c)
 	}
-	d.traced = old.Model.Input.SHA256 != new.Model.Input.SHA256 ||
-		old.Model.Output != nil && new.Model.Output != nil && old.Model.Output.SHA256 != new.Model.Output.SHA256
+	for gate, c := range classesByGate() {
+		d.gates[gate] = t.of(c)
+	}
+	if old.Model.Output != nil && new.Model.Output != nil {
+		d.output = [2]string{old.Model.Output.SHA256, new.Model.Output.SHA256}
+	}
 	was, is := devices(old), devices(new)
-	for i := range was {
-		d.elsewhere = d.elsewhere || was[i] != "" && is[i] != "" && was[i] != is[i]
+	for section, device := range was {
+		d.moved[section] = device != "" && is[section] != "" && device != is[section]
 	}
 	return d
 }
 
-// devices are what ran the calibration, the verification and the measurement; "" for those that a report has not.
-func devices(r *report.Report) (names [3]string) {
+// devices are what ran the sections that a report has.
+func devices(r *report.Report) map[string]string {
+	names := map[string]string{}
 	if r.Calibration != nil {
-		names[0] = r.Calibration.Settings.Device
+		names["calibration"] = r.Calibration.Settings.Device
 	}
 	if r.Verification != nil {
-		names[1] = r.Verification.Settings.Device
+		names["verification"] = r.Verification.Settings.Device
 	}
 	if r.Bench != nil {
-		names[2] = r.Bench.Settings.Device
+		names["bench"] = r.Bench.Settings.Device
 	}
 	return names
+}
+
+// made is the digest of the model that the report's calibration made; "" where there is none, or it kept no model.
+func made(r *report.Report) string {
+	switch r.Kind {
+	case report.KindCalibrate:
+		if r.Model.Output != nil {
+			return r.Model.Output.SHA256
+		}
+	case report.KindMerged:
+		for _, s := range r.Sources {
+			if s.Kind == report.KindCalibrate {
+				return s.OutputSHA256
+			}
+		}
+	}
+	return ""
 }
 
 // minor is the part of a version behind the dot. Decode has checked it; of a report that was not decoded everything is compared.
@@ -116,6 +143,9 @@ func (d *differ) value(a, b reflect.Value, at *place, f field) {
 			if at.parent == nil { // the section of a merged report: its sources say so
 				return
 			}
+			if d.uncounted(at, f) {
+				return
+			}
 			kind := d.kindAt(at.pattern())
 			if f.class == "tolerant" || a.Type() == reflect.TypeFor[*report.QuantScale]() || a.Type() == reflect.TypeFor[*report.TaskMetric]() {
 				kind = FigureChanged
@@ -156,8 +186,9 @@ func (d *differ) members(a, b reflect.Value, at *place, but map[string]bool) {
 // exactList compares a list of plain values as one.
 func (d *differ) exactList(a, b reflect.Value, at *place) {
 	same := a.Len() == b.Len()
+	layers := at.pattern() == "verification.exclusion.layers" || at.pattern() == "bench.advice.keep"
 	for i := 0; same && i < a.Len(); i++ {
-		same = a.Index(i).Equal(b.Index(i))
+		same = a.Index(i).Equal(b.Index(i)) || layers && d.names.of(a.Index(i).String()) == b.Index(i).String()
 	}
 	if !same {
 		d.add(d.exactKind(at), at, text(a), text(b), "")
@@ -166,7 +197,17 @@ func (d *differ) exactList(a, b reflect.Value, at *place) {
 
 func (d *differ) leaf(a, b reflect.Value, at *place, f field) {
 	if f.class != "tolerant" {
-		if d.traced && strings.HasSuffix(f.name, "put_sha256") {
+		if a.Kind() == reflect.String && strings.HasSuffix(f.name, "sha256") && !a.Equal(b) {
+			digests := [2]string{a.String(), b.String()}
+			if d.said[digests] && strings.HasSuffix(f.name, "put_sha256") {
+				return
+			}
+			d.said[digests] = true
+			kind := d.exactKind(at)
+			if kind == OutputChanged && d.rounded(digests) { // another device stores scales that differ in their last bits
+				kind = OutputRounded
+			}
+			d.add(kind, at, text(a), text(b), "")
 			return
 		}
 		if !a.Equal(b) && !(a.CanFloat() && math.IsNaN(a.Float()) && math.IsNaN(b.Float())) {
@@ -184,14 +225,29 @@ func (d *differ) leaf(a, b reflect.Value, at *place, f field) {
 func (d *differ) exactKind(at *place) Kind {
 	pattern := at.pattern()
 	kind := d.kindAt(pattern)
+	section, _, _ := strings.Cut(pattern, ".")
 	switch {
-	// Another device stores scales that differ in their last bits, and with them every byte sum of the file.
-	case d.elsewhere && kind == OutputChanged && (strings.Contains(pattern, "sha256") || strings.HasSuffix(pattern, ".xxh64")):
+	case kind == OutputChanged && strings.HasSuffix(pattern, ".xxh64") && d.rounded(d.output):
 		return OutputRounded
-	case d.elsewhere && kind == PlacementChanged:
+	case kind == PlacementChanged && d.moved[section]:
 		return DeviceChanged
 	}
 	return kind
+}
+
+// rounded reports whether digests are those of the models that the two calibrations made, and the calibrations ran on different devices:
+// no other file follows from a device.
+func (d *differ) rounded(digests [2]string) bool {
+	return d.moved["calibration"] && digests == d.made && digests[0] != "" && digests[1] != ""
+}
+
+// uncounted reports whether a figure is missing on one side because that side's device does not count what casts do.
+func (d *differ) uncounted(at *place, f field) bool {
+	switch f.name {
+	case "elements", "saturated", "flushed", "nonfinite", "saturation_rate", "flush_rate":
+		return d.moved["calibration"] && strings.HasPrefix(at.pattern(), "calibration.layers[].")
+	}
+	return false
 }
 
 func figureKind(a, b float64) Kind {
@@ -257,7 +313,7 @@ func beyond[F report.Float32 | report.Float64](a, b []F, t Tolerance) []int {
 // renamed, the other names are.
 func (d *differ) layer(a, b reflect.Value, at *place, renamed bool) {
 	old, new := a.Interface().(report.Layer), b.Interface().(report.Layer)
-	but := map[string]bool{}
+	but := map[string]bool{"shared_with": d.names.of(old.SharedWith) == new.SharedWith}
 	if renamed {
 		but = map[string]bool{"name": true, "node": true, "weight": true, "shared_with": true}
 	}

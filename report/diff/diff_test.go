@@ -174,15 +174,38 @@ func TestEachDifferenceIsReportedAsWhatItIs(t *testing.T) {
 	}
 }
 
+// Every report that a version left is compared with every other one: of one job the kinds are known, of two jobs only what both have.
 func TestEveryVersionIsComparedWithEveryOther(t *testing.T) {
-	r := diff.Compare(read(t, "1.0.json"), read(t, convert), diff.DefaultTolerances())
-	for _, f := range r.Findings {
-		if f.Kind == diff.FieldChanged {
-			t.Errorf("%s has no kind of its own", f.Path)
-		}
+	files, err := filepath.Glob(filepath.Join("..", "testdata", "versions", "*.json"))
+	if err != nil || len(files) < 9 {
+		t.Fatal(files, err)
 	}
-	if len(r.Findings) == 0 || r.Findings[len(r.Findings)-1].Kind != diff.SchemaChanged {
-		t.Errorf("the version is not said: %s", lines(r))
+	for _, a := range files {
+		for _, b := range files {
+			old, new := read(t, filepath.Base(a)), read(t, filepath.Base(b))
+			r := diff.Compare(old, new, diff.DefaultTolerances())
+			found := map[diff.Kind]int{}
+			for _, f := range r.Findings {
+				found[f.Kind]++
+				if f.Kind == diff.FieldChanged {
+					t.Errorf("%s and %s: %s has no kind of its own", a, b, f.Path)
+				}
+			}
+			if a == b && len(r.Findings) > 0 {
+				t.Errorf("%s differs from itself: %s", a, lines(r))
+			}
+			if got, want := found[diff.SchemaChanged], old.SchemaVersion != new.SchemaVersion; (got == 1) != want || got > 1 {
+				t.Errorf("%s and %s: %d findings about the version", a, b, got)
+			}
+			if got, want := found[diff.KindMismatch], old.Kind != new.Kind; (got == 1) != want || got > 1 {
+				t.Errorf("%s and %s: %d findings about the job", a, b, got)
+			}
+			// The older one's fields are those that count, on either side.
+			back := diff.Compare(new, old, diff.DefaultTolerances())
+			if len(back.Findings) != len(r.Findings) {
+				t.Errorf("%s and %s: %d findings, the other way round %d:\n%s\n%s", a, b, len(r.Findings), len(back.Findings), lines(r), lines(back))
+			}
+		}
 	}
 }
 

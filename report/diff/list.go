@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/fp8rewrite/fp8rewrite/report"
@@ -17,6 +18,9 @@ type list struct {
 	rest           bool
 	added, removed Kind // "": what the list's path says
 	ordered        bool // another order is a difference
+	// named is the field of an entry that has a layer's name: entries of a renamed layer go together, and those of a layer that is there
+	// on one side only, or was decided otherwise, need none.
+	named string
 }
 
 // lists are the lists of structs, by path. A list that is not here is compared by position.
@@ -26,16 +30,20 @@ func lists() map[string]list {
 	}
 	inGraph, byName := []string{"name", "graph"}, []string{"name"}
 	values := list{passes: [][]string{byName}, added: ValueAdded, removed: ValueRemoved, ordered: true}
-	placements := list{passes: [][]string{{"model", "layer", "node", "op"}}}
+	placements := list{passes: [][]string{{"model", "layer", "node", "op"}, {"model", "layer", "op"}}, named: "layer"}
+	of := func(l list, field string) list {
+		l.named = field
+		return l
+	}
 	return map[string]list{
 		"layers":                         layers(inGraph, byName, []string{"weight_xxh64", "shape", "graph"}, []string{"weight_xxh64", "shape"}),
-		"calibration.layers":             layers(inGraph, byName),
+		"calibration.layers":             of(layers(inGraph, byName), "name"),
 		"verification.models":            {passes: [][]string{{"recipe"}}, rest: true, added: ValueAdded, removed: ValueRemoved},
-		"verification.models[].layers":   layers(byName),
+		"verification.models[].layers":   of(layers(byName), "name"),
 		"verification.models[].outputs":  values,
 		"verification.models[].failures": {passes: [][]string{{"gate", "subject"}}, added: GateFailed, removed: GateMet},
 		// The order of these follows from figures that are compared.
-		"verification.sensitivity":          {passes: [][]string{byName}, added: LayerAdded, removed: LayerRemoved},
+		"verification.sensitivity":          {passes: [][]string{byName}, added: LayerAdded, removed: LayerRemoved, named: "name"},
 		"verification.settings.gates":       {passes: [][]string{byName}},
 		"verification.exclusion.outputs":    {passes: [][]string{byName}},
 		"calibration.execution.placements":  placements,
@@ -45,11 +53,11 @@ func lists() map[string]list {
 		"bench.ceilings":                    {passes: [][]string{byName}},
 		"bench.model.parts":                 {passes: [][]string{byName}},
 		"bench.against.parts":               {passes: [][]string{byName}},
-		"bench.layers":                      layers(byName),
+		"bench.layers":                      of(layers(byName), "name"),
 		"bench.shapes":                      {passes: [][]string{{"tokens", "features"}}},
 		"sources":                           {passes: [][]string{{"kind"}}, added: SectionAdded, removed: SectionRemoved},
-		"changes":                           {passes: [][]string{{"code", "subject"}}, added: ModelChangeAdded, removed: ModelChangeRemoved, ordered: true},
-		"warnings":                          {passes: [][]string{{"code", "subject"}}, added: WarningAdded, removed: WarningRemoved, ordered: true},
+		"changes":                           {passes: [][]string{{"code", "subject"}}, added: ModelChangeAdded, removed: ModelChangeRemoved, ordered: true, named: "subject"},
+		"warnings":                          {passes: [][]string{{"code", "subject"}}, added: WarningAdded, removed: WarningRemoved, ordered: true, named: "subject"},
 		"model.input.opsets":                {passes: [][]string{{"domain"}}, ordered: true},
 		"model.output.opsets":               {passes: [][]string{{"domain"}}, ordered: true},
 		"model.input.external_files":        {passes: [][]string{byName}, ordered: true},
@@ -69,7 +77,10 @@ func (d *differ) list(a, b reflect.Value, at *place) {
 	if !known {
 		l = list{rest: true}
 	}
-	pairs, partnerOf := match(a, b, l)
+	pairs, partnerOf := d.names.pairs, d.names.partner
+	if pattern != "layers" {
+		pairs, partnerOf = match(a, b, l, d.names)
+	}
 	added, removed := l.added, l.removed
 	if added == "" {
 		added, removed = d.exactKind(at), d.exactKind(at)
@@ -78,6 +89,9 @@ func (d *differ) list(a, b reflect.Value, at *place) {
 	for i := range a.Len() {
 		p := pairs[i]
 		if p.new < 0 {
+			if l.tells(a.Index(i), d.names.told[0]) {
+				continue
+			}
 			d.add(removed, entryAt(a, i, at, l), brief(a.Index(i)), "null", "")
 			continue
 		}
@@ -88,7 +102,7 @@ func (d *differ) list(a, b reflect.Value, at *place) {
 		d.entry(a.Index(i), b.Index(p.new), entryAt(a, i, at, l), l, p.pass)
 	}
 	for j := range b.Len() {
-		if partnerOf[j] < 0 {
+		if partnerOf[j] < 0 && !l.tells(b.Index(j), d.names.told[1]) {
 			d.add(added, entryAt(b, j, at, l), "null", brief(b.Index(j)), "")
 		}
 	}
@@ -100,18 +114,38 @@ func (d *differ) list(a, b reflect.Value, at *place) {
 // entry compares two entries that go together.
 func (d *differ) entry(a, b reflect.Value, at *place, l list, pass int) {
 	if a.Type() == reflect.TypeFor[report.Layer]() {
-		renamed := pass < len(l.passes) && l.passes[pass][0] == "weight_xxh64"
+		renamed := pass == byNeighbours || pass >= 0 && pass < len(l.passes) && l.passes[pass][0] == "weight_xxh64"
 		if renamed {
 			d.add(LayerRenamed, at, text(a.FieldByName("Name")), text(b.FieldByName("Name")), "")
 		}
 		d.layer(a, b, at, renamed)
 		return
 	}
-	d.members(a, b, at, nil)
+	if x, ok := a.Interface().(report.GateFailure); ok {
+		y := b.Interface().(report.GateFailure)
+		if t := d.gates[x.Gate]; !t.equal(float64(x.Value), float64(y.Value)) {
+			d.add(figureKind(float64(x.Value), float64(y.Value)), &place{parent: at, name: "value"}, text(reflect.ValueOf(x.Value)), text(reflect.ValueOf(y.Value)), "")
+		}
+		return
+	}
+	var but map[string]bool
+	if l.named != "" && d.names.of(fieldNamed(a, l.named).String()) != fieldNamed(a, l.named).String() {
+		but = map[string]bool{"name": true, "node": true, "layer": true, "value": true, "subject": true, "sentence": true} // names all
+	}
+	d.members(a, b, at, but)
+}
+
+// tells reports whether an entry that has no partner is about a layer of which enough is said.
+func (l *list) tells(entry reflect.Value, told map[string]bool) bool {
+	if l.named == "" || len(told) == 0 {
+		return false
+	}
+	return told[fieldNamed(entry, l.named).String()]
 }
 
 // match finds the partners: of each entry of a the pair, whose new is −1 where there is none, and of each entry of b its partner or −1.
-func match(a, b reflect.Value, l list) (pairs []pair, partnerOf []int) {
+// The entries of a are looked for by the new names of their layers.
+func match(a, b reflect.Value, l list, names *naming) (pairs []pair, partnerOf []int) {
 	pairs, partnerOf = make([]pair, a.Len()), make([]int, b.Len())
 	for i := range pairs {
 		pairs[i] = pair{i, -1, -1}
@@ -123,7 +157,7 @@ func match(a, b reflect.Value, l list) (pairs []pair, partnerOf []int) {
 	for n, fields := range l.passes {
 		free := map[string][]int{}
 		for j, p := range partnerOf {
-			if k, ok := key(b.Index(j), fields); ok && p < 0 {
+			if k, ok := key(b.Index(j), fields, "", nil); ok && p < 0 {
 				free[k] = append(free[k], j)
 			}
 		}
@@ -131,7 +165,7 @@ func match(a, b reflect.Value, l list) (pairs []pair, partnerOf []int) {
 			if pairs[i].new >= 0 {
 				continue
 			}
-			k, ok := key(a.Index(i), fields)
+			k, ok := key(a.Index(i), fields, l.named, names)
 			if candidates := free[k]; ok && len(candidates) > 0 {
 				join(i, candidates[0], n)
 				free[k] = candidates[1:]
@@ -153,14 +187,17 @@ func match(a, b reflect.Value, l list) (pairs []pair, partnerOf []int) {
 }
 
 // key joins the fields of an entry by which a pass compares. The name of an entry may be empty, a digest that is says nothing.
-func key(v reflect.Value, names []string) (string, bool) {
+func key(v reflect.Value, fields []string, named string, names *naming) (string, bool) {
 	k := ""
-	for _, n := range names {
+	for _, n := range fields {
 		f := fieldNamed(v, n)
-		if n == "weight_xxh64" && f.String() == "" {
+		if (n == "weight_xxh64" || n == "layer" && !slices.Contains(fields, "node")) && f.String() == "" {
 			return "", false
 		}
 		part := fmt.Sprint(f.Interface())
+		if n == named && names != nil {
+			part = names.of(part)
+		}
 		k += strconv.Itoa(len(part)) + ":" + part
 	}
 	return k, true

@@ -3,6 +3,8 @@ package diff
 import (
 	"fmt"
 	"math"
+
+	"github.com/fp8rewrite/fp8rewrite/report"
 )
 
 // FieldClass groups tolerant fields that are alike.
@@ -110,7 +112,7 @@ func classesByName() map[string]FieldClass {
 		"amax": ClassAmax, "history": ClassAmax,
 		"scale": ClassScale, "min": ClassScale, "max": ClassScale,
 		"weight_sqnr_db": ClassDecibels, "sqnr_db": ClassDecibels,
-		"losses": ClassLoss, "loss": ClassLoss, "perplexity": ClassLoss, "loss_increase": ClassLoss, "value": ClassLoss,
+		"losses": ClassLoss, "loss": ClassLoss, "perplexity": ClassLoss, "loss_increase": ClassLoss,
 		"saturation_rate": ClassShare, "flush_rate": ClassShare, "cosine": ClassShare, "accuracy": ClassShare,
 		"max_abs_error": ClassError,
 		"median_ms":     ClassTime, "fastest_ms": ClassTime, "slowest_ms": ClassOutlier, "ms": ClassTime, "product_ms": ClassTime,
@@ -119,4 +121,9 @@ func classesByName() map[string]FieldClass {
 		"flops": ClassCount, "bytes": ClassCount,
 		"saturated": ClassCount, "flushed": ClassCount, "nonfinite": ClassCount, "correct": ClassCount,
 	}
+}
+
+// classesByGate says which class the value of a gate that was not kept belongs to.
+func classesByGate() map[string]FieldClass {
+	return map[string]FieldClass{report.GateMinSQNR: ClassDecibels, report.GateMaxLossIncrease: ClassLoss, report.GateMaxAccuracyDrop: ClassShare}
 }
