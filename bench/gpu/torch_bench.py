@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 E4M3 = torch.float8_e4m3fn
 MAX = 448.0
-REST = 0.3  # seconds before each measurement: a GPU that has just worked hard runs at a lower clock
+REST = 0.3  # seconds before each measurement: a GPU that is kept busy slows down
 MOVES = 10  # calls in a graph that only move memory
 
 HIDDEN, INTERMEDIATE, HEADS, LAYERS = 4096, 11008, 32, 4

@@ -16,8 +16,8 @@ import (
 
 // Meter measures on one card. It lives inside a driver.Device.Do.
 type Meter struct {
-	// Rest is how long the card rests before each measurement. One that has just worked hard runs at a lower clock, by up to a sixth, and
-	// what is measured next would pay for what was measured before.
+	// Rest is how long the card rests before each measurement. One that is kept busy slows down: the same product took from 0.193 to
+	// 0.215 ms within a second on an H200. What is measured next would pay for what was measured before.
 	Rest time.Duration
 
 	c      *driver.Context
