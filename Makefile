@@ -53,7 +53,8 @@ interop: venvs
 	.venv-newest/bin/python interop/observe.py
 	.venv-newest/bin/python interop/opset_lift.py --to 19
 
-# The same over a folder of models written by others; writes docs/CORPUS.md.
-CORPUS ?= $(or $(FP8REWRITE_CORPUS),../shared/corpus)
+# The same over a folder of models written by others, which FP8REWRITE_CORPUS names; writes docs/CORPUS.md.
+CORPUS ?= $(FP8REWRITE_CORPUS)
 corpus: venvs
+	@test -n "$(CORPUS)" || { echo 'FP8REWRITE_CORPUS names no folder of models' >&2; exit 1; }
 	python3 interop/corpus.py --corpus $(CORPUS)

@@ -243,10 +243,7 @@ func TestOrderAndPackingOfAProducerAreNotKept(t *testing.T) {
 func TestCorpusFilesComeBackByteForByte(t *testing.T) {
 	root := os.Getenv("FP8REWRITE_CORPUS")
 	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "corpus")
-		if _, err := os.Stat(root); err != nil {
-			t.Skip("no corpus of ONNX models: FP8REWRITE_CORPUS is not set and the repository has no ../shared/corpus beside it")
-		}
+		t.Skip("FP8REWRITE_CORPUS names no folder of models written by others")
 	}
 	total := 0
 	for _, kind := range []string{"trained", "transformer", "trait", "quant"} {

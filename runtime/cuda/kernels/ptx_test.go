@@ -39,9 +39,9 @@ func TestPTXComesFromTheSources(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		first, _, _ := strings.Cut(string(image), "\n")
-		if want := nvrtc.Header(name+".cu", text); first+"\n" != want {
-			t.Errorf("ptx/%s.ptx is not of this source: run go generate\ngot  %s\nwant %s", name, first, want)
+		first, body, _ := strings.Cut(string(image), "\n")
+		if want := nvrtc.Header(name+".cu", text, body); first+"\n" != want {
+			t.Errorf("ptx/%s.ptx is not of this source, or was edited: run go generate\ngot  %s\nwant %s", name, first, want)
 		}
 	}
 	made, err := fs.Glob(ptx, "ptx/*.ptx")
@@ -50,20 +50,35 @@ func TestPTXComesFromTheSources(t *testing.T) {
 	}
 }
 
+// skipOrFail skips a test that needs NVRTC, unless the environment names one.
+func skipOrFail(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv(nvrtc.Variable) != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+func openNVRTC(t *testing.T) *nvrtc.Library {
+	t.Helper()
+	lib, err := nvrtc.Open()
+	if err != nil {
+		skipOrFail(t, "no NVRTC here: %v", err)
+	}
+	return lib
+}
+
 func TestPTXIsWhatNVRTCWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles every kernel: skipped by -short")
 	}
-	lib, err := nvrtc.Open()
-	if err != nil {
-		t.Skipf("no NVRTC here: %v", err)
-	}
+	lib := openNVRTC(t)
 	version, err := lib.Version()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if version != nvrtc.Pinned {
-		t.Skipf("NVRTC %s here, the PTX is of %s", version, nvrtc.Pinned)
+		skipOrFail(t, "NVRTC %s here, the PTX is of %s", version, nvrtc.Pinned)
 	}
 	for _, name := range sources(t) {
 		text, err := nvrtc.Expand(os.DirFS("source"), name+".cu")
@@ -78,17 +93,14 @@ func TestPTXIsWhatNVRTCWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.TrimPrefix(string(image), nvrtc.Header(name+".cu", text)); got != want {
+		if got := string(image); got != nvrtc.Header(name+".cu", text, want)+want {
 			t.Errorf("ptx/%s.ptx is not what NVRTC %s writes", name, version)
 		}
 	}
 }
 
 func TestCompilerTellsAnError(t *testing.T) {
-	lib, err := nvrtc.Open()
-	if err != nil {
-		t.Skipf("no NVRTC here: %v", err)
-	}
+	lib := openNVRTC(t)
 	if _, err := lib.Compile("bad.cu", "extern \"C\" __global__ void f() { nothing(); }"); err == nil || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("error %v, want one that names the unknown function", err)
 	}

@@ -52,9 +52,10 @@ func Expand(dir fs.FS, name string) (string, error) {
 	return b.String(), nil
 }
 
-// Header is the first line of the PTX made from an expanded source: a digest of the source and the options.
-func Header(name, expanded string) string {
+// Header is the first line of a PTX file: a digest of the expanded source and the options that it was made from, and one of body, which is
+// all that follows the line.
+func Header(name, expanded, body string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n%s", Options(name), expanded)
-	return fmt.Sprintf("// made from a source with sha256 %x\n", h.Sum(nil))
+	return fmt.Sprintf("// made from a source with sha256 %x, all below has sha256 %x\n", h.Sum(nil), sha256.Sum256([]byte(body)))
 }

@@ -36,7 +36,13 @@ func TestOptionsAndHeaderFollowTheName(t *testing.T) {
 	if o := Options("attention_sm90a.cu"); !slices.Contains(o, "--gpu-architecture=compute_90a") {
 		t.Errorf("options %v, want compute_90a", o)
 	}
-	if Header("a.cu", "x") == Header("a"+Hopper+".cu", "x") || Header("a.cu", "x") == Header("a.cu", "y") {
-		t.Error("headers of other options or another text are the same")
+	h := Header("a.cu", "x", "z")
+	for _, other := range []string{Header("a"+Hopper+".cu", "x", "z"), Header("a.cu", "y", "z"), Header("a.cu", "x", "zz")} {
+		if other == h {
+			t.Error("headers of other options, another text or another body are the same")
+		}
+	}
+	if strings.Count(h, "\n") != 1 || !strings.HasPrefix(h, "// ") || !strings.HasSuffix(h, "\n") {
+		t.Errorf("header %q is no comment of one line", h)
 	}
 }

@@ -48,7 +48,7 @@ func generate(from, to string) error {
 			return err
 		}
 		out := filepath.Join(to, strings.TrimSuffix(name, ".cu")+".ptx")
-		if err := os.WriteFile(out, []byte(nvrtc.Header(name, text)+ptx), 0o644); err != nil {
+		if err := os.WriteFile(out, []byte(nvrtc.Header(name, text, ptx)+ptx), 0o644); err != nil {
 			return err
 		}
 	}
