@@ -1,6 +1,6 @@
 // Package samples reads the batches that a model is calibrated and verified with.
 //
-// It knows the containers (.npz, .npy, .safetensors, folders of those, ONNX test sets), how their arrays find the model's inputs, how
+// It knows the containers (.npz, .npy, .safetensors, .jsonl, folders of those, ONNX test sets), how their arrays find the model's inputs, how
 // arrays are cut into steps, and what must not reach a model: a wrong type, a wrong shape, a NaN. It refuses to know what the model
 // does with them, what protobuf is (the caller passes a decoder), and which rows belong to which worker. samples/npy, safetensors and
 // graph come before it; calibrate and verify come after.
@@ -18,6 +18,9 @@
 //
 // An ONNX test set is a folder with input_0.pb, input_1.pb …: one step. Data that is a folder of folders test_data_set_0, test_data_set_1 …
 // has a step for each. An input takes the tensor of its name, else the one with its number among the model's inputs.
+//
+// A line of a .jsonl file is a JSON object, and its lists of whole numbers are rows of the arrays that their keys name: a tokenizer's output. The rows
+// of an array have one length.
 //
 // # How an array is cut
 //

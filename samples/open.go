@@ -131,7 +131,7 @@ func (s *Set) read() error {
 	if !info.IsDir() {
 		read := readers[strings.ToLower(filepath.Ext(s.path))]
 		if read == nil {
-			return fmt.Errorf("%s: unknown kind of data, want .npz, .npy, .safetensors, .pb, or a folder of them", s.path)
+			return fmt.Errorf("%s: unknown kind of data, want .npz, .npy, .safetensors, .jsonl, .pb, or a folder of them", s.path)
 		}
 		return read(s, s.path)
 	}
@@ -160,13 +160,14 @@ func (s *Set) read() error {
 		}
 	}
 	if len(s.files) == 0 {
-		return fmt.Errorf("%s: no .npz, .npy or .safetensors file and no ONNX test set (test_data_set_*/input_0.pb) in this folder", s.path)
+		return fmt.Errorf("%s: no .npz, .npy, .safetensors or .jsonl file and no ONNX test set (test_data_set_*/input_0.pb) in this folder", s.path)
 	}
 	return nil
 }
 
 // readers are the kinds of files by extension.
 var readers = map[string]func(s *Set, file string) error{
+	".jsonl":       (*Set).readJSONL,
 	".npy":         (*Set).readNpy,
 	".npz":         (*Set).readNpz,
 	".safetensors": (*Set).readSafetensors,

@@ -522,7 +522,7 @@ func TestWhatIsNoDataIsRefused(t *testing.T) {
 	}{
 		{"nothing", nil, "none.npz", []string{"none.npz"}},
 		{"another kind", map[string][]byte{"a.csv": []byte("1,2")}, "a.csv", []string{"a.csv", "unknown kind of data", ".npz"}},
-		{"an empty folder", nil, "", []string{"no .npz, .npy or .safetensors", "test_data_set_*"}},
+		{"an empty folder", nil, "", []string{"no .npz, .npy, .safetensors or .jsonl", "test_data_set_*"}},
 		{"an empty .npz", map[string][]byte{"a.npz": nil}, "a.npz", []string{"a.npz", "the file is empty"}},
 		{"an empty .npy", map[string][]byte{"a.npy": nil}, "a.npy", []string{"a.npy", "the file is empty"}},
 		{"an empty .safetensors", map[string][]byte{"a.safetensors": nil}, "a.safetensors", []string{"a.safetensors", "cut short"}},

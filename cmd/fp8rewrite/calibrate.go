@@ -7,11 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/fp8rewrite/fp8rewrite/calibrate"
+	"github.com/fp8rewrite/fp8rewrite/checkpoint"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/internal/mapfile"
@@ -36,6 +39,8 @@ type calibrateOptions struct {
 	logits     string
 	resume     bool
 	every      int
+	include    []string
+	exclude    []string
 	json       bool
 	quiet      bool
 }
@@ -43,7 +48,7 @@ type calibrateOptions struct {
 func newCalibrate() *cobra.Command {
 	o := &calibrateOptions{}
 	cmd := &cobra.Command{
-		Use:   "calibrate MODEL.onnx --data BATCHES -o OUT.onnx",
+		Use:   "calibrate MODEL --data BATCHES -o OUT",
 		Short: "Run batches through a converted model and fill its scales",
 		Long: `calibrate runs batches through a model that convert made, observes the amax of every layer's input, and writes the model with the
 scales and amax histories that follow from it, and a table of what was seen.
@@ -51,6 +56,10 @@ scales and amax histories that follow from it, and a table of what was seen.
 The rows of an array are the samples: a step takes --batch-size of them. An array feeds the input of the same name, or of --prefix and that
 name, or the one that --input says. A run that is interrupted leaves OUT.resume beside the output; --resume goes on from there and ends with
 the same bytes. Under mpirun or srun the processes share the rows of every step, and the result is that of one process.
+
+MODEL may be a checkpoint's folder of the families Llama, Mistral, Qwen2, Qwen3, Gemma, GPT-2 and BERT: its graph is built from config.json, and the
+layers that convert would choose run in float8. OUT.safetensors then gets the scales of their inputs, for fp8rewrite convert --input-scales, and
+OUT.onnx the whole model.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves a partial output, and an older file at OUT stays as it was.`,
 		Example: `  fp8rewrite calibrate model.fp8.onnx --data batches.npz -o model.calibrated.onnx
@@ -63,12 +72,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.out, "output", "o", "", "file to write the calibrated model to")
+	f.StringVarP(&o.out, "output", "o", "", "file to write the calibrated model to; a .safetensors file for the scales of a folder alone")
 	o.data.addFlags(cmd)
 	o.device.addFlags(cmd, "float32")
 	f.BoolVar(&o.noAmaxInit, "no-amax-init", false, "cast the first batch with scale 1 instead of a scale from its own amax")
 	f.BoolVar(&o.freeze, "freeze", false, "store the final scales as static: weights become float8, and later runs leave the scales alone")
 	f.BoolVar(&o.force, "force", false, "go on from a model whose scales were frozen")
+	f.StringArrayVar(&o.include, "include", nil, "of a folder: layers to run in float8, as for convert (repeatable)")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "of a folder: layers to keep, as for convert (repeatable)")
 	f.StringVar(&o.shard, "shard", "", "take part i of n of every batch, as i/n; fp8rewrite merge joins the parts")
 	f.StringVar(&o.labels, "labels", "", "array with the right classes: the report gains each batch's mean cross-entropy")
 	f.StringVar(&o.logits, "logits", "", "output that --labels judges (default: the first)")
@@ -87,6 +98,9 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 func (o *calibrateOptions) check(in string) error {
 	toFile := "-o " + shellWord(suggestCalibrated(in))
 	if err := o.data.check("calibrate"); err != nil {
+		return err
+	}
+	if err := o.checkFolder(in); err != nil {
 		return err
 	}
 	switch {
@@ -180,15 +194,20 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 			return err
 		}
 	}
-	file, err := onnxio.Open(in)
+	o.data.maxMemory = limits.MaxMemory
+	file, src, err := openModel(in, &o.data)
 	if err != nil {
 		return explainOpen(in, err)
 	}
-	defer file.Close()
+	defer closeModel(file, src)
+	if src != nil {
+		if file.Model, err = o.convertFolder(ctx, file.Model, src); err != nil {
+			return err
+		}
+	}
 	if err := o.refuseData(file, suggestCalibrated(in)); err != nil {
 		return err
 	}
-	o.data.maxMemory = limits.MaxMemory
 	set, err := o.data.open(file.Model)
 	if err != nil {
 		return err
@@ -244,7 +263,12 @@ func (c *calibration) run(ctx context.Context) error {
 		}
 		res.Model = model
 	}
-	saved, err := onnxio.Save(ctx, c.out, model, onnxio.SaveOptions{ExternalData: c.externalData, Progress: bar.stage("writing model")})
+	var saved onnxio.SaveResult
+	if isBuilt(c.file) && isState(c.out) {
+		saved, err = saveState(c.out, model)
+	} else {
+		saved, err = onnxio.Save(ctx, c.out, model, onnxio.SaveOptions{ExternalData: c.externalData, Progress: bar.stage("writing model")})
+	}
 	bar.clear()
 	if err != nil {
 		return err
@@ -308,6 +332,9 @@ func (c *calibration) prepare(ctx context.Context, digests *digests, bar *bar) e
 		{"--device", c.backend.Name()}, {"--compute", c.backend.compute}, {"--accumulate", c.backend.sums}, {"--no-amax-init", fmt.Sprint(c.noAmaxInit)}, {"--shard", c.opt.Shard.String()}, {"--allow-nonfinite", fmt.Sprint(c.data.allowNonFinite)},
 		{"--force", fmt.Sprint(c.force)}, {"this program's version", buildVersion()}, {"--labels", judged},
 	}.String()
+	if isBuilt(c.file) {
+		c.opt.Fingerprint += fingerprint{{"--include", strings.Join(c.include, "\n")}, {"--exclude", strings.Join(c.exclude, "\n")}}.String()
+	}
 	c.opt.Save = func(p *calibrate.Checkpoint) error {
 		if c.losses != nil {
 			p.Extra = c.losses.save(p.Steps)
@@ -364,7 +391,17 @@ func (c *calibration) tell(ctx context.Context, digests *digests, res *calibrate
 	rep := &reports.Report{Kind: reports.KindCalibrate, Settings: recipeSettings(res.Recipe), State: res.State(), Warnings: res.Warnings(), Calibration: res.Section()}
 	rep.Model.Input = inputArtifact(c.file, sums)
 	out := artifact(model, c.out, saved)
+	if isBuilt(c.file) && isState(c.out) {
+		sum, err := digestFile(ctx, c.out, saved.Bytes, xxhash.New())
+		if err != nil {
+			return err
+		}
+		out = asCheckpoint(describe(model), artifactOf(c.out, []checkpoint.FileInfo{{Bytes: saved.Bytes, XXH64: sum}}, false))
+	}
 	rep.Model.Output = &out
+	if isBuilt(c.file) {
+		rep.Settings.Include, rep.Settings.Exclude = append([]string{}, c.include...), append([]string{}, c.exclude...)
+	}
 	s := &rep.Calibration.Settings
 	s.Data, s.BatchSize, s.Device, s.Freeze, s.Ranks = c.batches, c.set.BatchSize(), c.backend.Name(), c.freeze, int64(c.workers.size())
 	rep.Calibration.Execution = c.backend.execution()

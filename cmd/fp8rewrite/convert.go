@@ -340,6 +340,9 @@ func (o *convertOptions) advise(stderr io.Writer, rep *reports.Report) {
 }
 
 func suggestCalibrated(out string) string {
+	if isFolder(out) {
+		return suggestCheckpoint(out, "scales") + ".safetensors"
+	}
 	ext := filepath.Ext(out)
 	return out[:len(out)-len(ext)] + ".calibrated" + ext
 }

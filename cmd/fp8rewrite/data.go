@@ -35,14 +35,14 @@ type dataOptions struct {
 func (d *dataOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	d.given = f.Changed
-	f.StringVar(&d.path, "data", "", "batches: a .npz, .npy or .safetensors file, a folder of those, or ONNX test sets (input_0.pb)")
+	f.StringVar(&d.path, "data", "", "batches: a .npz, .npy, .safetensors or .jsonl file, a folder of those, or ONNX test sets (input_0.pb)")
 	f.StringVar(&d.prefix, "prefix", "", "what stands before an input's name in the name of its array, such as calib_")
 	f.StringArrayVar(&d.inputs, "input", nil, "the array of an input, as INPUT=ARRAY (repeatable)")
 	f.StringArrayVar(&d.whole, "whole", nil, "an input whose array is given whole at every step instead of row by row (repeatable)")
 	f.Int64Var(&d.batchSize, "batch-size", 0, fmt.Sprintf("rows of a step (default: what the model fixes, else %d)", defaultBatch))
 	f.IntVar(&d.steps, "steps", 0, "batches to run (default: all the data)")
 	f.BoolVar(&d.allowNonFinite, "allow-nonfinite", false, "let Inf and NaN in the data through to the model")
-	completeFiles(cmd, "data", "npz", "npy", "safetensors", "pb")
+	completeFiles(cmd, "data", "npz", "npy", "safetensors", "jsonl", "pb")
 }
 
 // check finds flags that make no sense by themselves.

@@ -66,9 +66,24 @@ func (o *outputs) refuse(in, file, suggest string) error {
 
 // refuseData is the error of an output that is one of the opened model's data files.
 func (o *outputs) refuseData(file *onnxio.File, suggest string) error {
+	if isBuilt(file) {
+		if err := o.refuseWithin(filepath.Dir(file.Path), suggest); err != nil {
+			return err
+		}
+	}
 	for _, e := range file.External {
 		if err := o.refuse(file.Path, e.Path, suggest); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// refuseWithin is the error of an output that lies in the folder that is read: a checkpoint is all that is in its folder.
+func (o *outputs) refuseWithin(folder, suggest string) error {
+	for _, target := range []string{o.out, o.report} {
+		if rel, err := filepath.Rel(absolute(folder), filepath.Join(absolute(filepath.Dir(target)), filepath.Base(target))); target != "" && err == nil && filepath.IsLocal(rel) {
+			return hint(fmt.Errorf("output %q lies in the input %q", target, folder), "-o %s", shellWord(suggest))
 		}
 	}
 	return nil

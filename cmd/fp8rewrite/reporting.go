@@ -15,6 +15,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/fp8rewrite/fp8rewrite/checkpoint"
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/internal/atomicfile"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
@@ -162,12 +163,25 @@ func artifact(m *graph.Model, path string, saved onnxio.SaveResult) reports.Arti
 
 // inputArtifact describes the model that was opened; sums are those of digests.
 func inputArtifact(f *onnxio.File, sums []string) reports.Artifact {
+	if isBuilt(f) {
+		var files []checkpoint.FileInfo
+		for i, e := range f.External {
+			files = append(files, checkpoint.FileInfo{Name: e.Location, Bytes: e.Bytes, XXH64: sums[i+1]})
+		}
+		return asCheckpoint(describe(f.Model), artifactOf(filepath.Dir(f.Path), files, true))
+	}
 	a := describe(f.Model)
 	a.Name, a.Bytes, a.SHA256 = filepath.Base(f.Path), f.Bytes, sums[0]
 	for i, e := range f.External {
 		a.Bytes += e.Bytes
 		a.ExternalFiles = append(a.ExternalFiles, reports.ExternalFile{Name: e.Location, Bytes: e.Bytes, XXH64: sums[i+1]})
 	}
+	return a
+}
+
+// asCheckpoint is what a report says of a graph whose tensors lie in the files of a checkpoint.
+func asCheckpoint(a, files reports.Artifact) reports.Artifact {
+	a.Name, a.Format, a.Bytes, a.SHA256, a.ExternalFiles = files.Name, files.Format, files.Bytes, files.SHA256, files.ExternalFiles
 	return a
 }
 

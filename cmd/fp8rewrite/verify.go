@@ -49,7 +49,7 @@ type verifyOptions struct {
 func newVerify() *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify ORIGINAL.onnx [REWRITTEN.onnx] --data BATCHES",
+		Use:   "verify ORIGINAL [REWRITTEN] --data BATCHES",
 		Short: "Say what float8 costs, and hold it against limits",
 		Long: `verify runs the original and the rewritten model on the same batches and compares outputs and layers: signal-to-quantization-noise ratio
 in dB, largest error, cosine. With --labels it also gives the mean cross-entropy, perplexity and accuracy of both.
@@ -58,6 +58,8 @@ in dB, largest error, cosine. With --labels it also gives the mean cross-entropy
 alone in float8, ranks the layers by what they cost, and finds the --exclude list that meets the gates. --compare-recipes converts the original
 with each recipe, calibrates what needs it, and puts them in one table; it needs no rewritten model, and one recipe that meets the gates is
 enough.
+
+Either model may be a checkpoint's folder, as for calibrate.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupted.`,
 		Example: `  fp8rewrite verify model.onnx model.calibrated.onnx --data batches.npz
@@ -209,11 +211,11 @@ func runVerify(ctx context.Context, stdout, stderr io.Writer, args []string, o *
 	}
 	var files []*onnxio.File
 	for _, in := range args {
-		file, err := onnxio.Open(in)
+		file, src, err := openModel(in, &o.data)
 		if err != nil {
 			return explainOpen(in, err)
 		}
-		defer file.Close()
+		defer closeModel(file, src)
 		if err := (&outputs{report: o.report}).refuseData(file, ""); err != nil {
 			return err
 		}

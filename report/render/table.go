@@ -124,7 +124,7 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 	}
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
 	about := fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes)
-	if in.Format == "safetensors" { // a checkpoint has no operators
+	if in.Format == "safetensors" && r.Settings.Emit != "" { // a checkpoint has no operators, as long as no graph was built from it
 		about = fmt.Sprintf("%s, layout %s, %s", word(in.Format), word(r.Settings.Emit), bytes)
 	}
 	fmt.Fprintln(b, wrap(about, o.Width, "  "))
