@@ -73,9 +73,14 @@ func TestShapesThatDoNotFitTogetherTakeTurnsAndShareTheWeights(t *testing.T) {
 		}
 	}
 	s := r.open(t, r.model(), runtime.Options{})
-	for _, n := range []int{400_000, 450_000, 400_000, 450_000, 690_000, 3} {
-		if err := runs(t, s, n); err != nil {
-			t.Fatalf("%d numbers: %v", n, err)
+	for _, c := range []struct{ n, allocations int }{{400_000, 3}, {450_000, 2}, {400_000, 1}, {450_000, 1}, {690_000, 2}, {3, 1}} {
+		r.cuda.Forget()
+		if err := runs(t, s, c.n); err != nil {
+			t.Fatalf("%d numbers: %v", c.n, err)
+		}
+		// What does not fit is known before it is tried.
+		if got := count(r.cuda.Log(), "cuMemAlloc "); got != c.allocations {
+			t.Errorf("%d numbers: %d allocations, want %d", c.n, got, c.allocations)
 		}
 	}
 	if filled != 1 {
@@ -151,6 +156,16 @@ func TestAnIdleSessionGivesWay(t *testing.T) {
 	bound := r.open(t, r.model(), runtime.Options{MaxMemory: 33 << 20})
 	if err := runs(t, bound, 100_000); err == nil {
 		t.Error("1.2 MB in 1 MiB")
+	}
+	r.edit = func(h *hand) { h.prog.Arena = 900_000 }
+	if err := runs(t, bound, 3); err != nil {
+		t.Error(err)
+	}
+	r.edit = func(h *hand) {
+		h.prog.State = append(h.prog.State, &program.Buffer{Home: program.State, Bytes: 600_000})
+	}
+	if err := runs(t, bound, 5); err != nil {
+		t.Error(err)
 	}
 	if len(first.resident) != 1 || len(second.resident) != 1 {
 		t.Error("a bound pushed another session out")
