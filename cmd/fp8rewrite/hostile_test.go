@@ -103,6 +103,22 @@ func TestHostileNamesAreSafeInEveryFormat(t *testing.T) {
 	}
 	shows["show all"] = []string{"report", "show", names[0], "--all"}
 	shows["merge"] = []string{"report", "merge", names[0], names[0]}
+	// The same with digests that connect its jobs: what comes out has all the names.
+	connected := hostileReport(0)
+	in, out := strings.Repeat("2", 64), strings.Repeat("1", 64)
+	connected.Model.Input.SHA256, connected.Model.Output.SHA256 = in, out
+	for i := range connected.Sources {
+		connected.Sources[i].InputSHA256, connected.Sources[i].OutputSHA256 = in, out
+	}
+	whole := filepath.Join(dir, "connected.json")
+	var data bytes.Buffer
+	if err := reports.Encode(&data, connected); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(whole, data.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	shows["merged json"] = []string{"report", "merge", whole, whole}
 	for _, f := range diff.Formats() {
 		shows["diff "+string(f)] = []string{"diff", names[0], names[1], "--format", string(f)}
 	}
@@ -145,6 +161,17 @@ func TestHostileNamesAreSafeInEveryFormat(t *testing.T) {
 				long = len(text)
 				if !json.Valid(stdout.Bytes()) {
 					t.Error("not JSON")
+				}
+				if args[1] == "merge" {
+					r, err := reports.Decode(strings.NewReader(text))
+					if err != nil || len(r.Layers) != len(connected.Layers) || len(r.Calibration.Layers) != len(connected.Calibration.Layers) {
+						t.Fatalf("what came out is no whole report: %v", err)
+					}
+					for i := range r.Layers {
+						if r.Layers[i].Name != connected.Layers[i].Name || r.Layers[i].Graph != connected.Layers[i].Graph {
+							t.Errorf("layer %d has another name: %.80q", i, r.Layers[i].Name)
+						}
+					}
 				}
 			case strings.HasSuffix(what, "junit"):
 				long = len(text)
