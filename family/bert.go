@@ -30,9 +30,11 @@ func bert(b *builder) {
 	base := b.w.prefix("bert.", "embeddings.word_embeddings.weight")
 	table := base + "embeddings.word_embeddings.weight"
 	x := b.embed(table, b.ids, vocabulary, width)
-	kinds := b.list(0) // every token is of type 0
+	kinds := ""
 	if b.opt.TokenTypes {
 		kinds = b.input("token_type_ids")
+	} else {
+		kinds = b.list(0) // every token is of type 0
 	}
 	x = b.add(x, b.embed(base+"embeddings.token_type_embeddings.weight", kinds, types, width))
 	x = b.add(x, b.embed(base+"embeddings.position_embeddings.weight", b.pos, positions, width))
