@@ -17,6 +17,8 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 	"github.com/fp8rewrite/fp8rewrite/onnxio"
 	reports "github.com/fp8rewrite/fp8rewrite/report"
+	"github.com/fp8rewrite/fp8rewrite/report/diff"
+	"github.com/fp8rewrite/fp8rewrite/runtime/ort"
 	"github.com/fp8rewrite/fp8rewrite/samples/npy"
 	"github.com/fp8rewrite/fp8rewrite/tensor"
 )
@@ -34,6 +36,8 @@ type job struct {
 	place                      func(t *testing.T, dir string) string  // where the files lie, below dir
 	after                      func(t *testing.T, file string) string // another form of the report that is compared
 	compress                   bool                                   // the data
+	needs                      string                                 // an engine, whose kinds need not all be found
+	diff                       []string                               // flags of the comparison
 }
 
 // array is rows of a .npy file.
@@ -253,6 +257,17 @@ func numbers(name string, with func(v []float32)) func(*testing.T, *graph.Model)
 	}
 }
 
+// largest is where the number of the largest magnitude stands.
+func largest(v []float32) int {
+	at := 0
+	for i := range v {
+		if math.Abs(float64(v[i])) > math.Abs(float64(v[at])) {
+			at = i
+		}
+	}
+	return at
+}
+
 // rename gives an initializer another name wherever it stands.
 func rename(m *graph.Model, from, to string) {
 	for _, i := range m.Graph.Initializers {
@@ -310,6 +325,8 @@ func regressions() []regression {
 		{name: "a weight changed by one unit in the last place", stage: "convert", job: job{edit: numbers(weight2, func(v []float32) { v[7] = math.Nextafter32(v[7], 2) })}, want: []string{"model-changed model.input.sha256"}, kinds: "model-changed"},
 		{name: "a weight of llama changed by one unit in the last place", stage: "convert", job: llama(job{edit: numbers("m.model.norm.weight", func(v []float32) { v[7] = math.Nextafter32(v[7], 2) })}), want: []string{"model-changed model.input.sha256"}, kinds: "model-changed output-changed"},
 		{name: "a weight changed by a tenth", stage: "convert", job: job{edit: numbers(weight2, func(v []float32) { v[7] *= 1.1 })}, want: []string{"model-changed model.input.sha256", `weight-changed layers["2"].weight_xxh64`}, kinds: "model-changed output-changed weight-changed"},
+		{name: "one weight changed by one part in a hundred", stage: "convert", job: job{edit: numbers(weight2, func(v []float32) { v[largest(v)] *= 1.01 })}, want: []string{"model-changed model.input.sha256", `figure-changed layers["2"].amax`}, kinds: "figure-changed model-changed output-changed weight-changed"},
+		{name: "one weight of llama changed by one part in a hundred", stage: "convert", job: llama(job{edit: numbers("m.model.norm.weight", func(v []float32) { v[7] *= 1.01 })}), want: []string{"model-changed model.input.sha256"}, kinds: "model-changed output-changed"},
 		{name: "all weights of a layer larger by one part in a hundred", stage: "convert", job: job{edit: numbers(weight2, func(v []float32) {
 			for i := range v {
 				v[i] *= 1.01
@@ -392,6 +409,23 @@ func regressions() []regression {
 		{name: "a scale inverted", stage: "verify", job: job{damage: numbers("2.fp8_scale_input", func(v []float32) { v[0] = 1 / v[0] })}, want: []string{"figure-changed verification.models["}, kinds: "figure-changed output-changed"},
 		{name: "a scale of a weight inverted", stage: "verify", job: job{damage: numbers("2.fp8_scale_weight", func(v []float32) { v[0] = 1 / v[0] })}, want: []string{"figure-changed verification.models["}, kinds: "figure-changed gate-failed output-changed"},
 		{name: "a NaN in a scale", stage: "verify", job: job{damage: numbers("2.fp8_scale_input", func(v []float32) { v[0] = float32(math.NaN()) })}, want: []string{"figure-not-finite verification.models[", "gate-failed verification.models["}, kinds: "figure-changed figure-not-finite gate-failed output-changed"},
+		{name: "renamed layers, in all sections", stage: "merge", job: job{edit: func(_ *testing.T, m *graph.Model) {
+			for i, from := range []string{"0.weight", "2.weight", "4.weight"} {
+				m.Graph.Nodes[2*i].Name = fmt.Sprintf("node_Gemm_%d", 2*i)
+				rename(m, from, fmt.Sprintf("onnx::Gemm_%d", 11+i))
+			}
+		}}, want: []string{`layer-renamed layers["0"]`, `layer-renamed layers["4"]`}, kinds: "layer-renamed model-changed output-changed"},
+		{name: "a kept layer, in all sections", stage: "merge", job: set("--exclude", "2"), want: []string{`decision-changed layers["2"]`}, kinds: "decision-changed figure-changed output-changed setting-changed state-changed totals-changed"},
+		{name: "an exchanged model that a GPU calibrated", stage: "merge", job: job{edit: numbers("2.bias", func(v []float32) { v[0]++ }), rewrite: func(_ *testing.T, r *reports.Report) {
+			if r.Calibration != nil {
+				r.Calibration.Settings.Device = "cuda:0"
+			}
+		}}, want: []string{"model-changed model.input.sha256", `output-changed sources["convert"].output_sha256`}, kinds: "device-changed model-changed output-changed output-rounded"},
+		{name: "another model that a GPU verified", stage: "verify", job: job{damage: numbers("2.fp8_scale_input", func(v []float32) { v[0] *= 1.0001 }), rewrite: func(_ *testing.T, r *reports.Report) {
+			if r.Verification != nil {
+				r.Verification.Settings.Device = "cuda:0"
+			}
+		}}, want: []string{"output-changed model.output.sha256"}, kinds: "device-changed output-changed"},
 		{name: "a merged report without its verification", stage: "merge", job: job{after: func(t *testing.T, file string) string {
 			dir, out := filepath.Dir(file), filepath.Join(filepath.Dir(file), "two.json")
 			if code := run([]string{"report", "merge", filepath.Join(dir, "convert.json"), filepath.Join(dir, "calibrate.json"), "-o", out}, nil, &bytes.Buffer{}, &bytes.Buffer{}); code != exitDone {
@@ -486,13 +520,37 @@ func harmless() []regression {
 			}
 			v.Models[0].Rewritten.Loss = reports.Float64(near(float64(v.Models[0].Rewritten.Loss), 1) / 2 * 2)
 		}
-		if out := r.Model.Output; out != nil && r.Kind != reports.KindConvert {
+		if out := r.Model.Output; out != nil && r.Kind == reports.KindCalibrate {
 			out.SHA256 = strings.Repeat("ab", 32)
 		}
 		r.Volatile.Card = "NVIDIA H200"
 	}
-	list = append(list, stages("the report of a GPU within tolerance", job{rewrite: gpu}, "device-changed output-rounded", "calibrate", "verify")...)
+	list = append(list, stages("the report of a GPU within tolerance", job{rewrite: gpu}, "device-changed output-rounded", "calibrate")...)
+	list = append(list, stages("the report of a GPU within tolerance", job{rewrite: gpu}, "device-changed", "verify")...)
+	// The engines that are here: another one's report, as it is.
+	for _, e := range []struct{ name, device string }{{"ONNX Runtime", "ort"}, {"a GPU", "cuda"}} {
+		flags := []string{"--device", e.device}
+		for _, l := range []bool{false, true} {
+			j := job{llama: l, calibrate: flags, verify: flags, needs: e.device}
+			model := "digits"
+			if l { // casts that round to the other neighbour in one layer move the amaxes of the next ones
+				model, j.diff = "llama", []string{"--rel-tol", "amax=0.03,scale=0.03,error=0.2"}
+			}
+			list = append(list, stages(fmt.Sprintf("%s in place of the CPU, %s", e.name, model), j, "device-changed output-rounded", "calibrate", "merge")...)
+		}
+	}
 	return list
+}
+
+// absent says why an engine cannot be used here; "" where it can.
+func absent(device string) string {
+	if device == "ort" && os.Getenv(ort.EnvLibrary) == "" {
+		return "$" + ort.EnvLibrary + " names no ONNX Runtime"
+	}
+	if _, _, err := (&deviceOptions{device: device, accumulate: "auto", standard: "float32"}).open(); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // TestTheCatalogue makes the reports of each change through the commands, and compares them with the baseline's.
@@ -508,6 +566,11 @@ func TestTheCatalogue(t *testing.T) {
 		if testing.Short() && c.job.llama {
 			t.Skip("-short: the digits alone")
 		}
+		if c.job.needs != "" {
+			if why := absent(c.job.needs); why != "" {
+				t.Skip("SKIPPED: " + why)
+			}
+		}
 	}
 	compare := func(t *testing.T, c *regression) (code int, lines, kinds []string, said, file string) {
 		t.Helper()
@@ -517,7 +580,7 @@ func TestTheCatalogue(t *testing.T) {
 		}
 		file = c.job.run(t, w, t.TempDir(), c.stage)
 		var stdout, stderr bytes.Buffer
-		code = run([]string{"diff", filepath.Join(base[k], c.stage+".json"), file, "--json"}, strings.NewReader(""), &stdout, &stderr)
+		code = run(append([]string{"diff", filepath.Join(base[k], c.stage+".json"), file, "--json"}, c.job.diff...), strings.NewReader(""), &stdout, &stderr)
 		var doc struct {
 			Failed   bool
 			Findings []struct{ Kind, Severity, Path string }
@@ -571,6 +634,13 @@ func TestTheCatalogue(t *testing.T) {
 			code, lines, kinds, said, file := compare(t, &c)
 			if code != exitDone {
 				t.Errorf("exit status %d, stderr %q", code, said)
+			}
+			if c.job.needs != "" { // whether its sums round otherwise the engine decides
+				allowed := strings.Fields(c.kinds)
+				if !slices.Contains(kinds, string(diff.DeviceChanged)) || slices.ContainsFunc(kinds, func(k string) bool { return !slices.Contains(allowed, k) }) {
+					t.Errorf("found are the kinds %q, want device-changed and none but %q:\n  %s", kinds, c.kinds, strings.Join(lines[:min(len(lines), 30)], "\n  "))
+				}
+				return
 			}
 			if got := strings.Join(kinds, " "); got != c.kinds {
 				t.Errorf("found are the kinds %q, want %q:\n  %s", got, c.kinds, strings.Join(lines[:min(len(lines), 30)], "\n  "))
