@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strconv"
@@ -28,6 +29,11 @@ const MaxSize = 256 << 20
 // The order of keys and the white space are free. Slices of the result are never nil. Errors name the place: "layers[3].amax".
 func Decode(r io.Reader) (*Report, error) {
 	var data bytes.Buffer // which grows in larger steps than io.ReadAll
+	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() <= MaxSize {
+			data.Grow(int(info.Size()) + bytes.MinRead) // and not at all where the size is known
+		}
+	}
 	if _, err := data.ReadFrom(io.LimitReader(r, MaxSize+1)); err != nil {
 		return nil, fmt.Errorf("report: read: %w", err)
 	}
@@ -176,6 +182,7 @@ type decoder struct {
 	minor  int  // of the text
 	newer  bool // than this schema
 	fields map[reflect.Type][]field
+	length int // of the last list of numbers: that of the next one, mostly
 }
 
 // path is where the decoder stands, for errors; nil is the outermost object.
@@ -279,7 +286,7 @@ func (d *decoder) array(v reflect.Value, at *path) error {
 
 // numbers reads an array of numbers without reflection.
 func numbers[F Float32 | Float64](d *decoder, to *[]F, at *path) error {
-	list := []F{}
+	list := make([]F, 0, min(d.length, (len(d.data)-d.pos)/2)) // two bytes a number, at least
 	bits := 64
 	if _, single := any(list).([]Float32); single {
 		bits = 32
@@ -302,6 +309,10 @@ func numbers[F Float32 | Float64](d *decoder, to *[]F, at *path) error {
 			return (&path{parent: at, index: i}).errorf("%q is not a float%d", cutMiddle(strings.Trim(string(d.data[start:d.pos]), `"`), 40), bits)
 		}
 		list = append(list, F(f))
+	}
+	d.length = len(list)
+	if cap(list) > 2*len(list) { // the guess was too long: the room goes back
+		list = append([]F{}, list...)
 	}
 	*to = slices.Clip(list)
 	return nil
