@@ -547,6 +547,9 @@ func absent(device string) string {
 	if device == "ort" && os.Getenv(ort.EnvLibrary) == "" {
 		return "$" + ort.EnvLibrary + " names no ONNX Runtime"
 	}
+	if device == "cuda" && os.Getenv("FP8REWRITE_CUDA_LIB") == noGPU {
+		return "the tests see a GPU only where $FP8REWRITE_CUDA_LIB names its libcuda"
+	}
 	if _, _, err := (&deviceOptions{device: device, accumulate: "auto", standard: "float32"}).open(); err != nil {
 		return err.Error()
 	}
