@@ -131,3 +131,40 @@ func TestTheCommandsFindAGPU(t *testing.T) {
 		t.Errorf("cuda:7: %v\n%s", err, out)
 	}
 }
+
+// TestAGPUThatFailsLeavesNoOutput calibrates on a card that is too old, too small, or lost on the way.
+func TestAGPUThatFailsLeavesNoOutput(t *testing.T) {
+	t.Parallel()
+	sh := shell(t)
+	cuda, lt := drivertest.CUDA(t), drivertest.CUBLASLt(t, "130102")
+	models, err := filepath.Abs("../../testdata/models/digits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if out, err := run1(sh, dir, "fp8rewrite convert "+shellWord(filepath.Join(models, "digits_mlp.onnx"))+" -o m.onnx --quiet"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, c := range []struct{ what, env, says string }{
+		{"a card of before float8", "FAKE_CUDA_CAPABILITY='7 5'", "compute capability 7.5"},
+		{"a card without room", "FAKE_CUDA_MEMORY=40000", "bytes"},
+		{"an illegal address", "FAKE_CUDA_FAIL='cuStreamSynchronize 700 2'", "an illegal memory access"},
+		{"a lost card in a later step", "FAKE_CUDA_FAIL='cuGraphLaunch 719 9'", "context is lost"},
+	} {
+		out, err := run1(sh, dir, c.env+" FP8REWRITE_CUDA_LIB="+shellWord(cuda.Path)+" FP8REWRITE_CUBLASLT_LIB="+shellWord(lt.Path)+
+			" fp8rewrite calibrate m.onnx --data "+shellWord(filepath.Join(models, "data.npz"))+" --prefix calib_ -o out.onnx --report r.json --device cuda; echo \"exit $?\"")
+		if err != nil || !strings.Contains(out, "fp8rewrite: ") || !strings.Contains(out, c.says) || !strings.Contains(out, "exit 1\n") {
+			t.Errorf("%s: %v\n%s\nwant exit 1 and %q", c.what, err, out, c.says)
+		}
+		t.Logf("%s: %s", c.what, out)
+		left, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range left {
+			if f.Name() != "m.onnx" {
+				t.Errorf("%s: left %s", c.what, f.Name())
+			}
+		}
+	}
+}

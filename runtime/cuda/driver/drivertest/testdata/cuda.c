@@ -23,6 +23,16 @@ EXPORT void fake_fail(const char *fn, int code, int after) {
   fails[nfails].code = code;
   fails[nfails++].after = after;
 }
+// What another process is to see is set by its environment: FAKE_CUDA_FAIL="cuStreamSynchronize 700 3", FAKE_CUDA_CAPABILITY="7 5",
+// FAKE_CUDA_MEMORY="1048576".
+__attribute__((constructor)) static void from_environment(void) {
+  const char *s;
+  char fn[64];
+  int code, after;
+  if ((s = getenv("FAKE_CUDA_FAIL")) && sscanf(s, "%63s %d %d", fn, &code, &after) == 3) fake_fail(fn, code, after);
+  if ((s = getenv("FAKE_CUDA_CAPABILITY"))) sscanf(s, "%d %d", &major, &minor);
+  if ((s = getenv("FAKE_CUDA_MEMORY"))) memory = strtoull(s, 0, 10);
+}
 EXPORT void fake_version(int v) { version = v; }
 EXPORT void fake_devices(int n) { devices = n; }
 EXPORT void fake_capability(int a, int b) { major = a; minor = b; }
