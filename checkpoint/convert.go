@@ -326,11 +326,11 @@ func (c *Conversion) inShard(i int) []*decision {
 
 // measure finds the amaxes on which the layers of list depend: their own, and those of the layers that share a scale or a fate with them.
 func (c *Conversion) measure(ctx context.Context, p *pool, list []*decision) error {
-	var todo []*decision
+	var unmeasured []*decision
 	want := func(d *decision) {
 		if !d.measured && d.reason == nil {
 			d.measured = true
-			todo = append(todo, d)
+			unmeasured = append(unmeasured, d)
 		}
 	}
 	bounds := map[string]bool{}
@@ -343,12 +343,12 @@ func (c *Conversion) measure(ctx context.Context, p *pool, list []*decision) err
 			}
 		}
 	}
-	if len(todo) == 0 {
+	if len(unmeasured) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(todo, func(a, b *decision) int { return -cmp.Compare(a.view.elements(), b.view.elements()) })
-	err := p.each(ctx, len(todo), func(ctx context.Context, s *scratch, i int) error {
-		d := todo[i]
+	slices.SortStableFunc(unmeasured, func(a, b *decision) int { return -cmp.Compare(a.view.elements(), b.view.elements()) })
+	err := p.each(ctx, len(unmeasured), func(ctx context.Context, s *scratch, i int) error {
+		d := unmeasured[i]
 		var err error
 		if d.amax, err = s.measure(ctx, d.Layer, c.Scheme); err != nil {
 			return fmt.Errorf("tensor %q: %w", d.Tensor, err)
@@ -366,7 +366,7 @@ func (c *Conversion) measure(ctx context.Context, p *pool, list []*decision) err
 		return nil
 	})
 	if err != nil {
-		for _, d := range todo {
+		for _, d := range unmeasured {
 			d.measured = false
 		}
 		return err
@@ -374,7 +374,7 @@ func (c *Conversion) measure(ctx context.Context, p *pool, list []*decision) err
 	for b := range bounds {
 		keepBound(c.bounds[b])
 	}
-	for _, d := range todo {
+	for _, d := range unmeasured {
 		c.settle(d)
 	}
 	return nil

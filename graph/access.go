@@ -1,6 +1,10 @@
 package graph
 
-import "github.com/fp8rewrite/fp8rewrite/tensor"
+import (
+	"slices"
+
+	"github.com/fp8rewrite/fp8rewrite/tensor"
+)
 
 // OpsetVersion is the version under which the model imports domain, 0 if it does not. "ai.onnx" is the same domain as "".
 func (m *Model) OpsetVersion(domain string) int64 { return opsetVersion(m.Opsets, domain) }
@@ -226,4 +230,58 @@ func WalkNodes(nodes []*Node, f func(*Node)) {
 			WalkNodes(s.Nodes, f)
 		}
 	}
+}
+
+// Reads are the names that the node takes from the graph that it stands in: its inputs that are not left out, in order, and after them what
+// graphs inside it read and do not define themselves, once for each such graph. The result must not be changed.
+func (n *Node) Reads() []string {
+	sub := n.Subgraphs()
+	if len(sub) == 0 && !slices.Contains(n.Inputs, "") {
+		return n.Inputs
+	}
+	var names []string
+	for _, in := range n.Inputs {
+		if in != "" {
+			names = append(names, in)
+		}
+	}
+	for _, g := range sub {
+		names = append(names, g.free()...)
+	}
+	return names
+}
+
+// free are the names that g reads and does not define, each once.
+func (g *Graph) free() []string {
+	own := map[string]bool{"": true}
+	for _, v := range g.Inputs {
+		own[v.Name] = true
+	}
+	for _, i := range g.Initializers {
+		own[i.Name] = true
+	}
+	for _, s := range g.Sparse {
+		own[s.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, o := range n.Outputs {
+			own[o] = true
+		}
+	}
+	var names []string
+	note := func(name string) {
+		if !own[name] {
+			own[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, r := range n.Reads() {
+			note(r)
+		}
+	}
+	for _, o := range g.Outputs {
+		note(o.Name)
+	}
+	return names
 }

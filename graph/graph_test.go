@@ -135,3 +135,27 @@ func TestAttributesAreReadByNameAndKind(t *testing.T) {
 		t.Error("an input or output that is not there has a name")
 	}
 }
+
+// TestReadsOfANode sees what graphs inside take from around them, at any depth, and nothing that they define.
+func TestReadsOfANode(t *testing.T) {
+	inner := &Graph{
+		Inputs:       []*Value{{Name: "step"}},
+		Initializers: []*Initializer{{Name: "weight"}},
+		Sparse:       []*Sparse{{Name: "mask"}},
+		Nodes: []*Node{
+			{OpType: "Mul", Inputs: []string{"step", "weight"}, Outputs: []string{"a"}},
+			{OpType: "Add", Inputs: []string{"a", "outside", "mask"}, Outputs: []string{"b"}},
+			{OpType: "If", Inputs: []string{"flag"}, Outputs: []string{"c"}, Attributes: []*Attribute{{Name: "then_branch", Kind: AttrGraph,
+				Graph: &Graph{Outputs: []*Value{{Name: "deep"}, {Name: "b"}}}}}},
+		},
+		Outputs: []*Value{{Name: "c"}, {Name: "passed"}, {Name: "outside"}},
+	}
+	n := &Node{OpType: "Loop", Inputs: []string{"count", "", "count"}, Attributes: []*Attribute{{Name: "body", Kind: AttrGraph, Graph: inner}}}
+	if got, want := n.Reads(), []string{"count", "count", "outside", "flag", "deep", "passed"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	plain := &Node{Inputs: []string{"x", "", "y"}}
+	if got := plain.Reads(); !slices.Equal(got, []string{"x", "y"}) || len(plain.Inputs) != 3 {
+		t.Errorf("got %q, inputs %q", got, plain.Inputs)
+	}
+}

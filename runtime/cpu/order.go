@@ -24,7 +24,7 @@ func sorted(nodes []*graph.Node) ([]*graph.Node, error) {
 	reads := make([][]string, len(nodes))
 	inOrder := true
 	for i, n := range nodes {
-		reads[i] = readNames(n)
+		reads[i] = n.Reads()
 		for _, name := range reads[i] {
 			if p, ok := producer[name]; ok && p >= i {
 				inOrder = false
@@ -99,51 +99,6 @@ func lastConstants(nodes []*graph.Node) []*graph.Node {
 		return nodes
 	}
 	return out
-}
-
-// readNames are the names that a node reads: its inputs, and what the graphs inside it take from around them.
-func readNames(n *graph.Node) []string {
-	subs := n.Subgraphs()
-	if len(subs) == 0 {
-		return n.Inputs
-	}
-	names := append([]string(nil), n.Inputs...)
-	for _, g := range subs {
-		names = append(names, freeNames(g)...)
-	}
-	return names
-}
-
-// freeNames are the names that g reads and does not define.
-func freeNames(g *graph.Graph) []string {
-	own := map[string]bool{}
-	for _, v := range g.Inputs {
-		own[v.Name] = true
-	}
-	for _, i := range g.Initializers {
-		own[i.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, o := range n.Outputs {
-			own[o] = true
-		}
-	}
-	var free []string
-	add := func(name string) {
-		if !own[name] && name != "" {
-			own[name] = true // once is enough
-			free = append(free, name)
-		}
-	}
-	for _, n := range g.Nodes {
-		for _, name := range readNames(n) {
-			add(name)
-		}
-	}
-	for _, o := range g.Outputs {
-		add(o.Name)
-	}
-	return free
 }
 
 // nodeName is what errors call a node: its first output where it has no name.

@@ -110,7 +110,7 @@ func (b *builder) declareAll() {
 				b.producer[out] = n
 			}
 		}
-		for _, name := range reads(n) {
+		for _, name := range n.Reads() {
 			b.readers[name] = append(b.readers[name], n)
 		}
 	}

@@ -6,54 +6,6 @@ import (
 	"github.com/fp8rewrite/fp8rewrite/graph"
 )
 
-// reads are the names that a node reads: its inputs, and what graphs inside it read from outside.
-func reads(n *graph.Node) []string {
-	var names []string
-	for _, in := range n.Inputs {
-		if in != "" {
-			names = append(names, in)
-		}
-	}
-	for _, g := range n.Subgraphs() {
-		names = append(names, outer(g)...)
-	}
-	return names
-}
-
-// outer are the names that a graph reads and does not define itself.
-func outer(g *graph.Graph) []string {
-	inside := map[string]bool{}
-	for _, v := range g.Inputs {
-		inside[v.Name] = true
-	}
-	for _, c := range g.Initializers {
-		inside[c.Name] = true
-	}
-	for _, c := range g.Sparse {
-		inside[c.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, out := range n.Outputs {
-			inside[out] = true
-		}
-	}
-	var names []string
-	note := func(name string) {
-		if name != "" && !inside[name] {
-			names = append(names, name)
-		}
-	}
-	for _, n := range g.Nodes {
-		for _, name := range reads(n) {
-			note(name)
-		}
-	}
-	for _, v := range g.Outputs {
-		note(v.Name)
-	}
-	return names
-}
-
 // run is a stretch of nodes of one side, in the order in which they run.
 type run struct {
 	host  bool
@@ -91,7 +43,7 @@ func alternate(nodes []*graph.Node, host func(*graph.Node) bool, side bool) []ru
 		return 0
 	}
 	for i, n := range nodes {
-		for _, name := range reads(n) {
+		for _, name := range n.Reads() {
 			if p, ok := producer[name]; ok && p != i {
 				waits[i]++
 				next[p] = append(next[p], i)

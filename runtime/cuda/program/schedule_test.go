@@ -55,7 +55,7 @@ func TestANodeReadsWhatGraphsInsideItRead(t *testing.T) {
 		Outputs:      []*graph.Value{{Name: "y"}, {Name: "passed"}},
 	}
 	n := &graph.Node{Inputs: []string{"cond", ""}, Attributes: []*graph.Attribute{{Name: "body", Kind: graph.AttrGraph, Graph: inner}}}
-	if got, want := reads(n), []string{"cond", "outside", "passed"}; !slices.Equal(got, want) {
+	if got, want := n.Reads(), []string{"cond", "outside", "passed"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

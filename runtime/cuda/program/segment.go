@@ -27,7 +27,7 @@ func (b *builder) segment(nodes []*graph.Node) error {
 	step := Step{Node: nodes[0].Name, Op: nodes[0].OpType, Kernel: "cpu", Segment: seg}
 	seen := map[string]bool{}
 	for _, n := range nodes {
-		for _, name := range reads(n) {
+		for _, name := range n.Reads() {
 			if inside[name] || seen[name] {
 				continue
 			}

@@ -37,7 +37,7 @@ func (w *work) evaluate(ctx context.Context, part []*graph.Node, want []string) 
 		}
 	}
 	for _, n := range part {
-		for _, r := range captured(n) {
+		for _, r := range n.Reads() {
 			if made[r] {
 				continue
 			}
@@ -76,52 +76,4 @@ func (w *work) evaluate(ctx context.Context, part []*graph.Node, want []string) 
 		out[o] = v.Tensor
 	}
 	return out, nil
-}
-
-// captured are the names that n reads from the graph that it stands in: its inputs, and what graphs inside it do not define themselves.
-func captured(n *graph.Node) []string {
-	sub := n.Subgraphs()
-	if len(sub) == 0 {
-		return n.Inputs
-	}
-	names := append([]string(nil), n.Inputs...)
-	for _, g := range sub {
-		names = append(names, free(g)...)
-	}
-	return names
-}
-
-// free are the names that g reads and does not define.
-func free(g *graph.Graph) []string {
-	own := map[string]bool{"": true}
-	for _, v := range g.Inputs {
-		own[v.Name] = true
-	}
-	for _, i := range g.Initializers {
-		own[i.Name] = true
-	}
-	for _, s := range g.Sparse {
-		own[s.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, o := range n.Outputs {
-			own[o] = true
-		}
-	}
-	var names []string
-	note := func(name string) {
-		if !own[name] {
-			own[name] = true
-			names = append(names, name)
-		}
-	}
-	for _, n := range g.Nodes {
-		for _, r := range captured(n) {
-			note(r)
-		}
-	}
-	for _, o := range g.Outputs {
-		note(o.Name)
-	}
-	return names
 }

@@ -214,7 +214,7 @@ func (w *work) compute(ctx context.Context) (bool, error) {
 	var part []*graph.Node
 	for _, n := range w.g.Nodes {
 		ready := w.foldable(n)
-		for _, r := range captured(n) {
+		for _, r := range n.Reads() {
 			ready = ready && known[r]
 		}
 		if !ready {
@@ -235,7 +235,7 @@ func (w *work) compute(ctx context.Context) (bool, error) {
 	// One of them is beyond the engine: the others go alone.
 	for _, n := range part {
 		ready := true
-		for _, r := range captured(n) {
+		for _, r := range n.Reads() {
 			ready = ready && (r == "" || w.consts[r] != nil)
 		}
 		if !ready {

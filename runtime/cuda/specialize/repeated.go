@@ -23,7 +23,7 @@ func (w *work) untangle() {
 		return
 	}
 	for i, n := range w.g.Nodes {
-		for _, r := range captured(n) {
+		for _, r := range n.Reads() {
 			if d := definitions[r]; len(d) > 0 && d[0] >= i {
 				inOrder = false
 			}
