@@ -183,12 +183,7 @@ func runCalibrate(ctx context.Context, stdout, stderr io.Writer, in string, o *c
 	}
 	defer func() { err = workers.leave(ctx, err) }()
 	backend.share(workers.size())
-	if workers.rank() > 0 {
-		stdout, stderr, o.quiet = io.Discard, io.Discard, true
-	} else if workers.size() > 1 {
-		// Launchers give their processes a terminal, whatever their own output is.
-		stdout, stderr = struct{ io.Writer }{stdout}, struct{ io.Writer }{stderr}
-	}
+	stdout, stderr = workers.speak(stdout, stderr, &o.quiet)
 	if workers.rank() == 0 {
 		if err := o.probeAll(in); err != nil {
 			return err

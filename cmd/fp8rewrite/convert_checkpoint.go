@@ -194,12 +194,7 @@ func (o *convertOptions) runCheckpoint(ctx context.Context, stdout, stderr io.Wr
 		return err
 	}
 	defer func() { err = workers.leave(ctx, err) }()
-	if workers.rank() > 0 {
-		stdout, stderr, o.quiet = io.Discard, io.Discard, true
-	} else if workers.size() > 1 {
-		// Launchers give their processes a terminal, whatever their own output is.
-		stdout, stderr = struct{ io.Writer }{stdout}, struct{ io.Writer }{stderr}
-	}
+	stdout, stderr = workers.speak(stdout, stderr, &o.quiet)
 	if err := o.ckpt.probe(src, o.out, o.report, o.dryRun); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"time"
 
@@ -41,6 +42,19 @@ func (w workers) group() calibrate.Group {
 		return nil
 	}
 	return w.mpi
+}
+
+// speak is where this process writes: the first one alone does, and as if to no terminal, since launchers give their processes one
+// whatever their own output is.
+func (w workers) speak(stdout, stderr io.Writer, quiet *bool) (io.Writer, io.Writer) {
+	switch {
+	case w.rank() > 0:
+		*quiet = true
+		return io.Discard, io.Discard
+	case w.size() > 1:
+		return struct{ io.Writer }{stdout}, struct{ io.Writer }{stderr}
+	}
+	return stdout, stderr
 }
 
 // wait returns when all workers have come to it.
