@@ -66,7 +66,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
   fp8rewrite calibrate model.fp8.onnx --data data.npz --prefix calib_ --batch-size 8 --steps 8 -o out.onnx --report report.json
   mpirun -np 4 fp8rewrite calibrate model.fp8.onnx --data batches.npz -o out.onnx`,
 		Args:              one("the model to calibrate"),
-		ValidArgsFunction: modelFiles,
+		ValidArgsFunction: modelFiles, // and folders, which shells offer beside files
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCalibrate(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
@@ -89,7 +89,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
 	f.BoolVar(&o.externalData, "external-data", false, "write weights to a data file beside the model (done anyway above 2 GB)")
 	f.BoolVar(&o.json, "json", false, "print the JSON report instead of the table")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
-	completeFiles(cmd, "output", "onnx")
+	completeFiles(cmd, "output", "onnx", "safetensors")
 	completeFiles(cmd, "report", "json")
 	return cmd
 }

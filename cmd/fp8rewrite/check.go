@@ -79,6 +79,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met or the reports
 	f.BoolVar(&o.update, "update", false, "write this run's report as the baseline, and compare nothing")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
 	completeFiles(cmd, "model", "onnx")
+	completeFiles(cmd, "data", dataExtensions...)
+	completeWords(cmd, "device", deviceWords...)
 	completeFiles(cmd, "output", "onnx")
 	completeFiles(cmd, "baseline", "json")
 	completeFiles(cmd, "report", "json")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // shells are those that completion knows, each with how to load what it prints.
@@ -60,29 +61,76 @@ session, put the line for the shell into the file that it reads at its start:
 	}
 }
 
-// modelFiles completes the one argument that is a model.
+// modelFiles completes the one argument that is an ONNX model.
 func modelFiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
+	return filesUpTo(1, args, "onnx")
+}
+
+// modelsAndCheckpoints completes the one argument that is a model or a checkpoint. Shells offer folders beside the files of an extension.
+func modelsAndCheckpoints(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return filesUpTo(1, args, "onnx", "safetensors")
+}
+
+// filesUpTo completes the first n arguments with files of the extensions.
+func filesUpTo(n int, args []string, extensions ...string) ([]string, cobra.ShellCompDirective) {
+	if len(args) >= n {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return []string{"onnx"}, cobra.ShellCompDirectiveFilterFileExt
+	return extensions, cobra.ShellCompDirectiveFilterFileExt
 }
+
+// The values of flags that several commands have.
+var (
+	deviceWords    = []string{"auto", "cpu", "cuda", "ort"}
+	dataExtensions = []string{"npz", "npy", "safetensors", "jsonl", "pb"}
+)
 
 // completeFiles completes the value of a flag that is a file with the extension.
 func completeFiles(cmd *cobra.Command, flag string, extensions ...string) {
-	complete(cmd, flag, extensions, cobra.ShellCompDirectiveFilterFileExt)
+	complete(cmd, flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return extensions, cobra.ShellCompDirectiveFilterFileExt
+	})
+}
+
+// completeAnyFile completes the value of a flag that is a file of any name.
+func completeAnyFile(cmd *cobra.Command, flag string) {
+	complete(cmd, flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	})
 }
 
 // completeWords completes the value of a flag that is one of a few words.
 func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	complete(cmd, flag, words, cobra.ShellCompDirectiveNoFileComp)
+	complete(cmd, flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
-func complete(cmd *cobra.Command, flag string, words []string, directive cobra.ShellCompDirective) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return words, directive
+// completeClasses completes the value of a flag that is CLASS=NUMBER: the number is the user's.
+func completeClasses(cmd *cobra.Command, flag string, classes ...string) {
+	complete(cmd, flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		words := make([]string, len(classes))
+		for i, c := range classes {
+			words[i] = c + "="
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	})
-	if err != nil {
-		panic(err) // the flag is not defined: a mistake in this program
+}
+
+func complete(cmd *cobra.Command, flag string, values cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, values); err != nil {
+		panic(err) // the flag is not defined, or has its values already: a mistake in this program
+	}
+}
+
+// completeNothingElse keeps shells from offering files for the values of flags that are numbers, names or patterns, which nothing completes.
+func completeNothingElse(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && f.NoOptDefVal == "" {
+			complete(cmd, f.Name, cobra.NoFileCompletions)
+		}
+	})
+	for _, c := range cmd.Commands() {
+		completeNothingElse(c)
 	}
 }

@@ -72,7 +72,7 @@ leaves a partial output, and an older file at OUT stays as it was.`,
   fp8rewrite convert model.onnx -o model.fp8.onnx --recipe dynamic --exclude '*lm_head*' --report report.json
   fp8rewrite convert llama -o llama-fp8 --layout compressed-tensors`,
 		Args:              one("the model to convert"),
-		ValidArgsFunction: modelFiles,
+		ValidArgsFunction: modelsAndCheckpoints,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runConvert(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
@@ -100,7 +100,7 @@ leaves a partial output, and an older file at OUT stays as it was.`,
 	f.BoolVar(&o.all, "all", false, "list every kept layer in the table, instead of a line per reason")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
 	o.ckpt.addFlags(cmd)
-	completeFiles(cmd, "output", "onnx")
+	completeFiles(cmd, "output", "onnx", "safetensors")
 	completeFiles(cmd, "report", "json")
 	completeWords(cmd, "recipe", "delayed", "dynamic", "i:off", "i:del,w:del,go:del")
 	completeWords(cmd, "amax-compute", "max", "most_recent")

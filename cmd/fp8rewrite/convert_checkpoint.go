@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -55,9 +56,40 @@ func (o *checkpointOptions) addFlags(cmd *cobra.Command) {
 	f.Int64Var(&o.tp, "tp", 1, "checkpoints: devices that will share each layer; what their engine would refuse is kept or refused now")
 	o.checkpointRun.addFlags(cmd)
 	completeWords(cmd, "layout", layouts()...)
-	completeWords(cmd, "scales", string(layout.PerTensor), string(layout.PerChannel), string(layout.PerBlock))
+	complete(cmd, "scales", o.scalesOf)
 	completeFiles(cmd, "input-scales", "onnx", "safetensors")
 	o.changed = f.Changed
+}
+
+// scalesOf completes --scales with the granularities of the layout that is given, or that would be taken.
+func (o *checkpointOptions) scalesOf(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	words := []string{}
+	name, folder := o.layout, true
+	if name == "" && len(args) > 0 && checkpoint.IsCheckpoint(args[0]) {
+		_, err := os.Stat(filepath.Join(args[0], configFile))
+		folder = err == nil
+		name = defaultLayout(folder)
+	}
+	l, err := layout.Find(name)
+	for _, g := range []layout.Granularity{layout.PerTensor, layout.PerChannel, layout.PerBlock} {
+		fits := err != nil // nothing is known of the layout
+		if !fits {
+			_, refused := l.Settle(layout.Request{Weights: g, Inputs: o.inputScales != "", Folder: folder})
+			fits = refused == nil
+		}
+		if fits {
+			words = append(words, string(g))
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// defaultLayout is what a checkpoint becomes where nothing was said. A folder is one with a config.json.
+func defaultLayout(folder bool) string {
+	if folder {
+		return "compressed-tensors"
+	}
+	return "float8-linear"
 }
 
 // The flags that mean something for one kind of input alone.
@@ -133,10 +165,7 @@ func (o *convertOptions) conversionOptions(src *checkpoint.Source) (checkpoint.O
 	opt := checkpoint.Options{MultipleOf: o.multipleOf, MinDim: o.minDim, TensorParallel: o.ckpt.tp, Version: buildVersion()}
 	name := o.ckpt.layout
 	if name == "" {
-		name = "float8-linear"
-		if src.Config != nil {
-			name = "compressed-tensors"
-		}
+		name = defaultLayout(src.Config != nil)
 	}
 	var err error
 	if opt.Layout, err = layout.Find(name); err != nil {

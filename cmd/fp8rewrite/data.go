@@ -42,7 +42,7 @@ func (d *dataOptions) addFlags(cmd *cobra.Command) {
 	f.Int64Var(&d.batchSize, "batch-size", 0, fmt.Sprintf("rows of a step (default: what the model fixes, else %d)", defaultBatch))
 	f.IntVar(&d.steps, "steps", 0, "batches to run (default: all the data)")
 	f.BoolVar(&d.allowNonFinite, "allow-nonfinite", false, "let Inf and NaN in the data through to the model")
-	completeFiles(cmd, "data", "npz", "npy", "safetensors", "jsonl", "pb")
+	completeFiles(cmd, "data", dataExtensions...)
 }
 
 // check finds flags that make no sense by themselves.

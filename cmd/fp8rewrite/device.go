@@ -38,7 +38,8 @@ func (d *deviceOptions) addFlags(cmd *cobra.Command, standard string) {
 	f.StringVar(&d.ortLib, "ort-lib", "", "libonnxruntime for --device ort (default: $FP8REWRITE_ORT_LIB, then the usual places)")
 	f.IntVar(&d.threads, "threads", 0, "threads of the engine (default: as many as the machine has)")
 	f.StringVar(&d.maxMemory, "max-memory", "", "memory for values and packed weights, whose plan is printed, such as 512MB or 4GB (default: no bound)")
-	completeWords(cmd, "device", "auto", "cpu", "cuda", "ort")
+	completeWords(cmd, "device", deviceWords...)
+	completeAnyFile(cmd, "ort-lib")
 	completeWords(cmd, "compute", "float32", "bfloat16")
 	completeWords(cmd, "accumulate", "auto", "fast", "float32")
 }

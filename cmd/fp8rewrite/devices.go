@@ -41,6 +41,7 @@ Exit status: 0 done, whatever was found, 2 wrong usage.`,
 	f := cmd.Flags()
 	f.BoolVar(&asJSON, "json", false, "print JSON instead of text")
 	f.StringVar(&ortLib, "ort-lib", "", "libonnxruntime to look at (default: $FP8REWRITE_ORT_LIB, then the usual places)")
+	completeAnyFile(cmd, "ort-lib")
 	return cmd
 }
 

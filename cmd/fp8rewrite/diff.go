@@ -35,7 +35,7 @@ func newDiff() *cobra.Command {
 		Long: `diff compares two reports of one job, of any version of this program. Names, decisions, digests and counts must be equal, figures equal
 within a tolerance, and time, host and version are not looked at. Layers find each other by name, renamed ones by their weight.
 
-A tolerance is a number for all figures or CLASS=NUMBER for those of a class: ` + classNames() + `.
+A tolerance is a number for all figures or CLASS=NUMBER for those of a class: ` + strings.Join(classNames(), ", ") + `.
 Two figures are equal where they differ by no more than the absolute tolerance, or than the relative one times the larger of them. What
 applies is stated in the output. A difference in device or schema version alone is a note, which fails only where --fail-on names it.
 Reports of different jobs, and a job that is missing, fail whatever --fail-on names, but for none.
@@ -62,16 +62,17 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the reports differ.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "file to write the comparison to; without it, or with -, stdout")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
+	completeFiles(cmd, "output", "md", "txt", "json", "sarif", "xml")
 	return cmd
 }
 
 // classNames are the classes of figures.
-func classNames() string {
+func classNames() []string {
 	var names []string
 	for _, t := range diff.DefaultTolerances() {
 		names = append(names, string(t.Class))
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // addFlags defines the flags, which check has too.
@@ -88,6 +89,8 @@ func (o *diffOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.absTol, "abs-tol", nil, "absolute tolerance: NUMBER or CLASS=NUMBER, ... (default "+stated(false)+")")
 	completeWords(cmd, "format", formats...)
 	completeWords(cmd, "fail-on", failWords()...)
+	completeClasses(cmd, "rel-tol", classNames()...)
+	completeClasses(cmd, "abs-tol", classNames()...)
 }
 
 // checkFormat refuses two formats at once.

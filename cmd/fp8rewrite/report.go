@@ -82,6 +82,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	f.BoolVar(&o.all, "all", false, "give each layer a row and each kept layer its reason (a page has them anyway)")
 	f.StringVarP(&o.out, "output", "o", "", "file to write to; without it, or with -, stdout")
 	completeWords(cmd, "format", showFormats...)
+	completeFiles(cmd, "output", "html", "md", "txt", "json")
 	return cmd
 }
 

@@ -43,7 +43,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. No failure leaves
   fp8rewrite restore llama-fp8 -o llama-restored --dtype bfloat16
   fp8rewrite restore layers.fp8.safetensors -o layers.restored.safetensors --dtype float32`,
 		Args:              one("the model or checkpoint to restore"),
-		ValidArgsFunction: modelFiles,
+		ValidArgsFunction: modelsAndCheckpoints,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRestore(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},

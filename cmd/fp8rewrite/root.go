@@ -33,6 +33,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is not met, 130 interrupt
 	root.PersistentFlags().Bool(jsonErrors, false, "write an error as a line of JSON: error, hint, exit_status")
 	root.AddCommand(newConvert(), newRestore(), newCalibrate(), newVerify(), newMerge(), newDiff(), newCheck(), newReport(), newInspect(), newBench(), newDevices(), newMan(), newVersion(), newCompletion())
 	root.SetHelpCommand(newHelp())
+	completeNothingElse(root)
 	return root
 }
 
