@@ -57,7 +57,7 @@ type Artifact struct {
 	Name string `json:"name" class:"exact"`
 	// SHA256 is the digest, in lower-case hex, of the model file's bytes; "" for a file that was planned and not written.
 	SHA256 string `json:"sha256" class:"exact"`
-	// Format is "onnx".
+	// Format is "onnx", or "safetensors" for a checkpoint, which has no versions, opsets and nodes.
 	Format string `json:"format" class:"exact"`
 	// Bytes is the size of the model file and of its external data together.
 	Bytes     int64   `json:"bytes" class:"exact"`
@@ -95,7 +95,7 @@ type Settings struct {
 	PowerOfTwo     bool     `json:"power_of_two" class:"exact"`
 	PerChannel     bool     `json:"per_channel" class:"exact"`
 	Weights        string   `json:"weights" class:"exact"` // "float8" or "original"
-	Emit           string   `json:"emit" class:"exact"`    // "float8linear" or "qdq"
+	Emit           string   `json:"emit" class:"exact"`    // "float8linear" or "qdq"; of a checkpoint its layout, or "restore"
 	Include        []string `json:"include" class:"exact"`
 	Exclude        []string `json:"exclude" class:"exact"`
 	MultipleOf     int64    `json:"multiple_of" class:"exact"` // 0 and 1: no rule

@@ -59,7 +59,11 @@ func sizes(r *report.Report) []figure {
 	places := []string{"rewritten weights"}
 	was, is := []int64{r.Totals.BytesBefore}, []int64{r.Totals.BytesAfter}
 	if out := r.Model.Output; out != nil {
-		places = append([]string{"model file"}, places...)
+		whole := "model file"
+		if render.IsCheckpoint(&r.Model.Input) {
+			whole = "checkpoint"
+		}
+		places = append([]string{whole}, places...)
 		was, is = append([]int64{r.Model.Input.Bytes}, was...), append([]int64{out.Bytes}, is...)
 	}
 	unit, divisor := "MiB", float64(1<<20)

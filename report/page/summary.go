@@ -32,7 +32,15 @@ func (p *page) summary(r *report.Report) {
 		}
 	}
 	if out := r.Model.Output; out != nil && r.Model.Input.Bytes > 0 {
-		card("", "Model", render.Size(out.Bytes), fmt.Sprintf("from %s", render.Size(r.Model.Input.Bytes)))
+		what := "Model"
+		if render.IsCheckpoint(out) {
+			what = "Checkpoint"
+		}
+		if form := render.Output(r); r.Calibration != nil && form != render.Form(out) {
+			card("", "Output", render.Size(out.Bytes), form)
+		} else {
+			card("", what, render.Size(out.Bytes), fmt.Sprintf("from %s", render.Size(r.Model.Input.Bytes)))
+		}
 	}
 	switch s := r.State; {
 	case s.DelayedLayers == 0:
@@ -135,16 +143,33 @@ func (p *page) made(r *report.Report) {
 			p.f("<div><dt>%s</dt><dd>%s</dd></div>\n", escape(what), escape(value))
 		}
 	}
-	model := func(what string, a *report.Artifact) {
-		fact(what, fmt.Sprintf("%s, %s, IR %d, opset %d", render.Name(a.Name, maxName), render.Size(a.Bytes), a.IRVersion, a.Opset))
-		fact(what+", SHA-256", render.Line(a.SHA256))
+	model := func(what string, a *report.Artifact, form string) {
+		fact(what, fmt.Sprintf("%s, %s, %s", render.Name(a.Name, maxName), render.Size(a.Bytes), form))
+		sum := ", SHA-256"
+		if render.IsCheckpoint(a) {
+			sum += " over its tensors' files"
+		}
+		fact(what+sum, render.Line(a.SHA256))
 		fact(what+", producer", render.Line(a.Producer))
 	}
-	model("Model that went in", &r.Model.Input)
-	if r.Model.Output != nil {
-		model("Model that came out", r.Model.Output)
+	called := func(a *report.Artifact) string {
+		if render.IsCheckpoint(a) {
+			return "Checkpoint"
+		}
+		return "Model"
 	}
-	if r.Settings.Recipe != "" {
+	model(called(&r.Model.Input)+" that went in", &r.Model.Input, render.Form(&r.Model.Input))
+	if out := r.Model.Output; out != nil {
+		what := called(out) + " that came out"
+		if render.Output(r) != render.Form(out) {
+			what = "File that came out"
+		}
+		model(what, out, render.Output(r))
+	}
+	fact("Layout", render.Layout(r))
+	if scales := render.Scales(r); scales != "" {
+		fact("Scales", scales)
+	} else if r.Settings.Recipe != "" {
 		fact("Recipe", render.Line(r.Settings.Recipe))
 	}
 	list := func(what string, names []string) {

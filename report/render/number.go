@@ -86,7 +86,7 @@ func scale(q *report.QuantScale) string {
 	switch {
 	case q == nil:
 		return none
-	case q.Granularity != report.PerChannel:
+	case q.Granularity != report.PerChannel && q.Count <= 1:
 		return number(q.Min)
 	}
 	return fmt.Sprintf("%s…%s ×%d", number(q.Min), number(q.Max), q.Count)

@@ -123,22 +123,33 @@ func (o Options) head(b *strings.Builder, r *report.Report) {
 		bytes = change(bytes, size(out.Bytes))
 	}
 	fmt.Fprintln(b, o.paint(bold, wrap(names, o.Width, "  ")))
-	about := fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes)
-	if in.Format == "safetensors" && r.Settings.Emit != "" { // a checkpoint has no operators, as long as no graph was built from it
-		about = fmt.Sprintf("%s, layout %s, %s", word(in.Format), word(r.Settings.Emit), bytes)
+	what := fmt.Sprintf("%s, opset %s, IR %s, %s", word(in.Format), opset, ir, bytes)
+	if IsCheckpoint(in) || out != nil && IsCheckpoint(out) {
+		what = about(r)
 	}
-	fmt.Fprintln(b, wrap(about, o.Width, "  "))
+	fmt.Fprintln(b, wrap(what, o.Width, "  "))
 	if recipes {
 		return
 	}
-	state := calibration(r.State)
+	fmt.Fprintln(b, wrap(state(r), o.Width, "  "))
+}
+
+// state says how layers are scaled, and how far that has come.
+func state(r *report.Report) string {
+	if Restored(r) {
+		return line(r.Settings.Recipe)
+	}
+	state, scales := calibration(r.State), Scales(r)
 	if r.Kind == report.KindConvert && r.Totals.Rewritten == 0 && !holdsFloat8(r) {
 		state = "no float8 layers"
 	}
-	if r.Settings.Recipe != "" {
-		state = "recipe " + line(r.Settings.Recipe) + ", " + state
+	switch {
+	case scales != "":
+		return scales + ", " + state
+	case r.Settings.Recipe != "":
+		return "recipe " + line(r.Settings.Recipe) + ", " + state
 	}
-	fmt.Fprintln(b, wrap(state, o.Width, "  "))
+	return state
 }
 
 // calibration says how far the state of delayed layers has come.
@@ -182,7 +193,11 @@ const nameColumn, ruleColumn = 0, 2
 // layers writes the table itself.
 func (o Options) layers(b *strings.Builder, r *report.Report) error {
 	if len(r.Layers) == 0 {
-		fmt.Fprintf(b, "\nThe model has no MatMul, Gemm or Float8Linear.\n")
+		what := "The model has no MatMul, Gemm or Float8Linear."
+		if IsCheckpoint(&r.Model.Input) {
+			what = "The checkpoint has no matrix."
+		}
+		fmt.Fprintf(b, "\n%s\n", what)
 		return nil
 	}
 	rows := o.rows(r)
