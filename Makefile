@@ -1,4 +1,4 @@
-.PHONY: exhaustive generate-asm generate-ptx venvs interop corpus conformance
+.PHONY: exhaustive generate-asm generate-ptx venvs interop loaders corpus conformance
 
 # Casts all 2^32 float32 inputs in every format; about 12 minutes of processor time on two cores.
 exhaustive:
@@ -43,8 +43,8 @@ conformance: venvs
 	go test -count=1 -v ./runtime/cpu/conformance
 
 # Has onnx and ONNX Runtime check, load and run what convert makes: of testdata/models, of minimal models for every way in which a
-# layer can stand in a graph, and of their lowered form; every function body of Float8Linear; the amaxes that --observe shows; and
-# every operator before and after lifting.
+# layer can stand in a graph, and of their lowered form; every function body of Float8Linear; the amaxes that --observe shows;
+# every operator before and after lifting; and has numpy compute every scale and code of converted checkpoints again.
 interop: venvs
 	go build -o bin/fp8rewrite ./cmd/fp8rewrite
 	python3 interop/models.py --binary bin/fp8rewrite
@@ -52,6 +52,20 @@ interop: venvs
 	for v in newest 121; do test ! -e .venv-$$v/ready || for t in '' --scales; do .venv-$$v/bin/python interop/bodies.py $$t || exit 1; done || exit 1; done
 	.venv-newest/bin/python interop/observe.py
 	.venv-newest/bin/python interop/opset_lift.py --to 19
+	.venv-newest/bin/python interop/checkpoints.py --binary bin/fp8rewrite
+
+# Has transformers and compressed-tensors load converted checkpoints of tiny models of fourteen families, and computes the goldens of
+# testdata/families again. On Linux the registry's torch brings CUDA's libraries along: 3 GB to download, 5.6 GB on the disk.
+loaders: .venv-loaders/ready
+	go build -o bin/fp8rewrite ./cmd/fp8rewrite
+	.venv-loaders/bin/python -c 'import torch, transformers, compressed_tensors, accelerate'
+	.venv-loaders/bin/python interop/families.py --check testdata/families
+	.venv-loaders/bin/python interop/checkpoints_families.py --binary bin/fp8rewrite
+
+.venv-loaders/ready: interop/requirements-loaders.txt
+	python3 -m venv --clear .venv-loaders
+	.venv-loaders/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
+	touch $@
 
 # The same over a folder of models written by others, which FP8REWRITE_CORPUS names; writes docs/CORPUS.md.
 CORPUS ?= $(FP8REWRITE_CORPUS)

@@ -140,15 +140,19 @@ func (c *Conversion) joins() bool {
 	return c.opt.Layout.Name() != "float8-linear" && c.opt.Layout.Name() != "comfy"
 }
 
-// heads refuses a number of devices among which attention heads do not divide: every engine does.
+// heads refuses a number of devices among which attention heads do not divide: every engine that divides layers does. Key and value heads divide
+// among the devices, or are repeated on as many of them as there are for each.
 func (c *Conversion) heads() error {
 	tp := c.opt.TensorParallel
-	if tp <= 1 || c.src.Config == nil {
+	if tp <= 1 || c.src.Config == nil || !c.joins() {
 		return nil
 	}
-	n := c.src.Config.text().Int("num_attention_heads")
-	if n > 0 && n%tp != 0 {
+	config := c.src.Config.text()
+	if n := config.Int("num_attention_heads"); n > 0 && n%tp != 0 {
 		return &RefusedError{c.opt.Layout.Name(), "", fmt.Sprintf("%d attention heads do not divide among %d devices", n, tp)}
+	}
+	if n := config.Int("num_key_value_heads"); n > 0 && n%tp != 0 && tp%n != 0 {
+		return &RefusedError{c.opt.Layout.Name(), "", fmt.Sprintf("%d key and value heads neither divide among %d devices nor repeat on them", n, tp)}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -313,6 +314,31 @@ func TestDevicesThatShareALayer(t *testing.T) {
 		}
 		if r := reasonOf(t, c, "model.layers.0.mlp.gate_proj"); r != nil { // 256 outputs
 			t.Errorf("tp %d: gate_proj: %s", tp, r.Sentence)
+		}
+	}
+}
+
+// TestHeadsAmongDevices refuses what no engine can divide, in the layouts whose engines divide.
+func TestHeadsAmongDevices(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		heads, keys, devices int64
+		layout, want         string
+	}{
+		{6, 3, 2, "fp8", "3 key and value heads neither divide among 2 devices nor repeat on them"},
+		{6, 2, 3, "fp8", "2 key and value heads neither divide among 3 devices nor repeat on them"},
+		{4, 2, 3, "fp8", "4 attention heads do not divide among 3 devices"},
+		{8, 2, 4, "fp8", ""},
+		{8, 4, 2, "fp8", ""},
+		{4, 2, 3, "comfy", ""},
+		{4, 2, 3, "float8-linear", ""},
+	} {
+		in := filepath.Join(t.TempDir(), "in")
+		saveFolder(t, in, fmt.Sprintf(`{"model_type":"llama","num_attention_heads":%d,"num_key_value_heads":%d}`, c.heads, c.keys),
+			[]safetensors.Tensor{made("l.mlp.gate_proj.weight", tensor.BFloat16, tensor.Shape{768, 768}, noise(1))})
+		_, err := NewConversion(open(t, in), Options{Layout: find(t, c.layout), TensorParallel: c.devices})
+		if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

@@ -2,7 +2,7 @@
 
     PYTHON interop/checkpoints.py [--binary FILE] [--model FOLDER] [--keep FOLDER]
 
-Needs safetensors, numpy and ml_dtypes (requirements-checkpoints.txt). Without --binary it builds the command. It makes small checkpoints: a decoder with
+Needs safetensors, numpy and ml_dtypes. Without --binary it builds the command. It makes small checkpoints: a decoder with
 joined layers, zeros, NaN, biases and odd extents in two shards, a mixture of experts in both spellings, and GPT-2's Conv1D; --model adds a folder
 of the user's. Each is converted to every layout that takes it. For every float8 weight the scales, the codes, the names, types and shapes beside it
 and the keys of config.json must be what the layout's description says:

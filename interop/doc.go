@@ -8,7 +8,7 @@
 //     where the folder is there,
 //   - rewrite_cases.py converts a minimal model for each way in which a layer can stand in a graph,
 //   - qdq.py lowers calibrated models with --emit qdq,
-//   - checkpoints.py converts small checkpoints to every layout and recomputes them in numpy (requirements-checkpoints.txt); checkpoints_gpu.py and
+//   - checkpoints.py converts small checkpoints to every layout and recomputes them in numpy (make interop); checkpoints_gpu.py and
 //     checkpoints_families.py load converted ones with transformers, where torch is.
 //
 // These judge one package each, through a Go program that does the package's part and no more:
